@@ -1,0 +1,86 @@
+//! Images: dormant machines in the catalogue, as versioned rows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::capability::Capabilities;
+use super::money::Rate;
+use super::time::{Span, Timestamp};
+
+/// One version of an image. Applying a changed file makes the next version; a machine keeps the
+/// version it was launched with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The catalogue name, unique among images.
+    pub name: String,
+    /// 1 for the first row of this name, then counting up.
+    pub version: u32,
+    /// Whether new machines may be launched from it.
+    pub state: ImageState,
+    /// What the file said.
+    pub spec: ImageSpec,
+    /// When this version was applied.
+    pub applied_at: Timestamp,
+    /// Write counter for compare-and-set.
+    pub rev: u64,
+}
+
+/// Whether an image version may be launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageState {
+    /// The current version of its name.
+    Active,
+    /// A newer version took its place; its machines drain.
+    Superseded,
+    /// Removed from the catalogue; its machines drain.
+    Removed,
+}
+
+/// The validated content of an image file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSpec {
+    /// One sentence for people.
+    #[serde(default)]
+    pub description: String,
+    /// The configured provider that can boot it.
+    pub provider: String,
+    /// What the provider needs to find the image; its shape is the provider's business.
+    #[serde(default)]
+    pub reference: serde_json::Value,
+    /// How to log in.
+    pub login: Login,
+    /// The sizes it may run on, with prices; at least one.
+    pub shapes: Vec<Shape>,
+    /// What it can build.
+    pub capabilities: Capabilities,
+    /// A command that exits 0 once the machine can take builds.
+    #[serde(default)]
+    pub ready: Option<String>,
+    /// Per capability, a command that prints the values a booted machine really has, one a line.
+    #[serde(default)]
+    pub probes: BTreeMap<String, String>,
+    /// How long a boot may take before it counts as failed.
+    pub boot_timeout: Span,
+}
+
+/// How to log in to a machine of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// The account that runs builds.
+    pub user: String,
+}
+
+/// A size of machine, with its price.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shape {
+    /// The provider's name for it (an instance type).
+    pub name: String,
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// What a running machine costs.
+    pub price_usd_micro_per_hour: Rate,
+}

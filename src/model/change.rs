@@ -1,0 +1,102 @@
+//! What a transaction writes: the only way anything reaches the store.
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::Attempt;
+use super::build::{Build, Pipeline};
+use super::catalogue::Image;
+use super::event::Event;
+use super::id::{BuildId, MachineId, PipelineId, TokenId};
+use super::ledger::Entry;
+use super::log::Extent;
+use super::machine::{Machine, MachineKeys};
+use super::policy::Policy;
+use super::time::Timestamp;
+
+/// One write. A transaction is a list of them, applied together or not at all.
+///
+/// `Update…` carries the whole new value and is a compare-and-set: the stored row must have
+/// `rev == value.rev - n` where `n` is the number of writes the value has seen since it was read;
+/// callers therefore put one update of a row into a transaction, and name the rev they read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A new pipeline row.
+    InsertPipeline(Pipeline),
+    /// A new build row.
+    InsertBuild(Build),
+    /// Mutable part of a build row, if it still has the rev that was read.
+    UpdateBuild(Build, u64),
+    /// A new attempt row.
+    InsertAttempt(Attempt),
+    /// Mutable part of an attempt row, if it still has the rev that was read.
+    UpdateAttempt(Attempt, u64),
+    /// A new machine row.
+    InsertMachine(Machine),
+    /// Mutable part of a machine row, if it still has the rev that was read.
+    UpdateMachine(Machine, u64),
+    /// The keys of a machine, new or changed.
+    PutMachineKeys(MachineKeys),
+    /// Forget a machine's keys: it is gone.
+    DeleteMachineKeys(MachineId),
+    /// A new image version.
+    InsertImage(Image),
+    /// State of an image version, if it still has the rev that was read.
+    UpdateImage(Image, u64),
+    /// A new policy version; the highest version of a name is the current one.
+    InsertPolicy(Policy),
+    /// Where log bytes lie.
+    InsertExtent(Extent),
+    /// Money spent.
+    AppendEntry(Entry),
+    /// Something happened.
+    AppendEvent(Event),
+    /// A new API token.
+    InsertToken(Token),
+    /// An API token is no longer accepted.
+    RevokeToken(TokenId, Timestamp),
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "id")]
+pub enum Subject {
+    /// A pipeline.
+    Pipeline(PipelineId),
+    /// A build.
+    Build(BuildId),
+    /// A machine.
+    Machine(MachineId),
+    /// An image, by name.
+    Image(String),
+    /// A policy, by name.
+    Policy(String),
+}
+
+/// A bearer token for the API; only its hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its identity.
+    pub id: TokenId,
+    /// What the operator called it; recorded as the author of what is done with it.
+    pub name: String,
+    /// What it may do.
+    pub role: TokenRole,
+    /// SHA-256 of the token, hex.
+    pub hash: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What a token may do; each role may do what the ones before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenRole {
+    /// Look at everything.
+    Reader,
+    /// Queue, cancel and retry builds.
+    Submitter,
+    /// Change catalogue, policies, tokens and machines.
+    Admin,
+}

@@ -1,0 +1,41 @@
+//! Floor 0: the nouns of the vocabulary and their legal transitions.
+//!
+//! Plain data with `serde`; no async, no IO, no clock, no randomness. Every floor above may use it;
+//! it uses nothing of the house. State changes of a machine, a build and an attempt happen in one
+//! method each (`Machine::enter`, `Build::enter`, `Attempt::enter`), which refuse illegal steps.
+
+mod attempt;
+mod build;
+mod capability;
+mod catalogue;
+mod change;
+mod event;
+mod id;
+mod ledger;
+mod log;
+mod machine;
+mod money;
+mod policy;
+mod requirement;
+mod secret;
+mod time;
+mod transition;
+mod version;
+
+pub use attempt::{Attempt, AttemptState, Cursor, Outcome, StepRecord};
+pub use build::{Build, BuildResult, BuildSpec, BuildState, Cancel, Pipeline, Step};
+pub use capability::{Capabilities, CapabilityValue};
+pub use catalogue::{Image, ImageSpec, ImageState, Login, Shape};
+pub use change::{Change, Subject, Token, TokenRole};
+pub use event::{Event, EventKind};
+pub use id::{AttemptId, BuildId, IdParseError, MachineId, PackId, PipelineId, TokenId};
+pub use ledger::{Category, Entry};
+pub use log::{Extent, LineMark};
+pub use machine::{Endpoint, Hold, InstanceId, Machine, MachineKeys, MachineState, Reason};
+pub use money::{Money, Rate};
+pub use policy::{Policy, PolicySpec};
+pub use requirement::{Constraint, Operator, Requirement, Requirements};
+pub use secret::Secret;
+pub use time::{Span, SpanParseError, Timestamp};
+pub use transition::IllegalTransition;
+pub use version::Version;

@@ -1,0 +1,222 @@
+//! Port: driving a machine over SSH. Nothing is expected on it but sshd and a POSIX shell.
+//!
+//! The remote run contract is in `runner.sh`; this module's traits are what the engine sees of it.
+//! Caller: `engine`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::model::{AttemptId, BuildSpec, Endpoint, Secret, Span};
+
+/// Where and as whom to connect, and which host key must be presented.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Address and port of the SSH server.
+    pub endpoint: Endpoint,
+    /// Login name.
+    pub user: String,
+    /// Our private key, OpenSSH format.
+    pub client_private: Secret,
+    /// The pinned host public key, OpenSSH format.
+    pub host_public: String,
+}
+
+/// Why a remote operation failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteError {
+    /// Nothing answers there (yet): refused, unreachable, timed out, handshake cut.
+    #[error("cannot connect to {address}: {detail}")]
+    Unreachable {
+        /// Where to.
+        address: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The host presented another key than the pinned one: not our machine.
+    #[error("host key of {address} is {presented}, pinned is {pinned}")]
+    WrongHostKey {
+        /// Where to.
+        address: String,
+        /// Fingerprint that was presented.
+        presented: String,
+        /// Fingerprint that was expected.
+        pinned: String,
+    },
+    /// The machine refused our key.
+    #[error("{address} refused the login of {user}")]
+    LoginRefused {
+        /// Where to.
+        address: String,
+        /// As whom.
+        user: String,
+    },
+    /// The connection was lost during an operation; its effect is unknown.
+    #[error("lost the connection while {operation}: {detail}")]
+    Disconnected {
+        /// What we were doing.
+        operation: &'static str,
+        /// What happened.
+        detail: String,
+    },
+    /// The machine answered against the run contract.
+    #[error("unexpected answer while {operation}: {detail}")]
+    Protocol {
+        /// What we were doing.
+        operation: &'static str,
+        /// What came.
+        detail: String,
+    },
+}
+
+/// What a short command gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Exit status; `None` when a signal ended it.
+    pub status: Option<u32>,
+    /// Standard output, cut at the limit of the call.
+    pub stdout: Vec<u8>,
+    /// Standard error, cut likewise.
+    pub stderr: Vec<u8>,
+}
+
+/// The one line that the probe prints: facts, no guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// No such attempt on the machine.
+    Absent,
+    /// Claimed, supervisor not up yet; log length.
+    Starting(u64),
+    /// Supervisor alive; log length.
+    Running(u64),
+    /// Over: exit code, log length.
+    Done(i32, u64),
+    /// Supervisor provably gone without a result; log length.
+    Lost(u64),
+    /// The machine has another boot id than at the start; log length.
+    Rebooted(u64),
+}
+
+/// What a run tells, in order. `machine` is the number of bytes of the machine's log file consumed
+/// up to and including this event: resuming there repeats nothing and loses nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEvent {
+    /// Step `index` began.
+    StepBegan {
+        /// From 0.
+        index: u32,
+        /// Bytes of the machine's log consumed.
+        machine: u64,
+    },
+    /// Log bytes, markers taken out.
+    Log {
+        /// The bytes.
+        bytes: Bytes,
+        /// Bytes of the machine's log consumed.
+        machine: u64,
+    },
+    /// Step `index` ended with this exit code.
+    StepEnded {
+        /// From 0.
+        index: u32,
+        /// Exit code; 128 + n for signal n.
+        code: i32,
+        /// Bytes of the machine's log consumed.
+        machine: u64,
+    },
+    /// The attempt is over and all of its log was delivered before this.
+    Done {
+        /// Exit code of the run.
+        code: i32,
+        /// Length of the machine's log, all of it consumed.
+        machine: u64,
+    },
+    /// The supervisor is gone without a result; the log was delivered as far as it goes.
+    Lost {
+        /// Bytes of the machine's log consumed.
+        machine: u64,
+        /// Whether the machine was rebooted under it.
+        rebooted: bool,
+    },
+    /// The connection ended; the attempt may go on. Reconnect and follow from the last `machine`.
+    Disconnected {
+        /// What happened.
+        error: RemoteError,
+    },
+}
+
+/// A run being watched. Events come in order; the channel is bounded, so a slow reader slows the
+/// transfer, never the build.
+#[derive(Debug)]
+pub struct Run {
+    /// The events; `Done`, `Lost` and `Disconnected` are last.
+    pub events: mpsc::Receiver<RunEvent>,
+}
+
+/// What to stop on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The step with this index only; the run goes on with the steps that `always` run.
+    Step(u32),
+    /// All of the attempt's processes; steps that `always` run do not run.
+    Attempt,
+}
+
+/// Opens sessions.
+#[async_trait]
+pub trait Remote: Send + Sync + std::fmt::Debug {
+    /// One try to connect and log in, within `timeout`. The host key is checked before anything is
+    /// sent.
+    async fn connect(
+        &self,
+        target: &Target,
+        timeout: Span,
+    ) -> Result<Arc<dyn Session>, RemoteError>;
+}
+
+/// A logged-in connection to one machine; operations may run side by side.
+#[async_trait]
+pub trait Session: Send + Sync + std::fmt::Debug {
+    /// Runs a short command with `stdin`, keeping at most 64 KiB of each output.
+    async fn command(
+        &self,
+        command: &str,
+        stdin: Bytes,
+        timeout: Span,
+    ) -> Result<CommandOutput, RemoteError>;
+
+    /// Puts the runner on the machine; once per machine, before the first `start`.
+    async fn prepare(&self) -> Result<(), RemoteError>;
+
+    /// Starts the attempt unless it has been started already, and follows its log from `from`.
+    async fn start(
+        &self,
+        attempt: AttemptId,
+        build: Arc<BuildSpec>,
+        from: u64,
+    ) -> Result<Run, RemoteError>;
+
+    /// Follows an attempt that was started earlier, from log offset `from` on the machine.
+    async fn follow(&self, attempt: AttemptId, from: u64) -> Result<Run, RemoteError>;
+
+    /// Says how an attempt stands.
+    async fn probe(&self, attempt: AttemptId) -> Result<Probe, RemoteError>;
+
+    /// Ends processes of an attempt: asks first, forces after `grace`.
+    async fn stop(&self, attempt: AttemptId, what: Stop, grace: Span) -> Result<(), RemoteError>;
+
+    /// Ends what is left of the attempt's processes and removes its directory. Call it once log
+    /// and result are durable at home.
+    async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError>;
+
+    /// Extends the machine's lease: it powers itself off when nobody does so in time.
+    async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError>;
+
+    /// Whether the connection still stands.
+    fn is_open(&self) -> bool;
+
+    /// Closes the connection; runs that are followed end with `Disconnected`.
+    async fn close(&self);
+}

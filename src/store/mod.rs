@@ -1,0 +1,215 @@
+//! Port: what must survive. One trait; `sqlite` is the embedded engine.
+//!
+//! All writing goes through [`Store::commit`]: a list of [`Change`]s that is applied whole or not
+//! at all, with compare-and-set on each updated row. Commits of concurrent callers may be merged
+//! into one durable write, in the order in which `commit` was called. Reading is by question, not
+//! by SQL. Callers: `engine` (writes and reads), `api` (reads).
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::model::{
+    Attempt, AttemptId, Build, BuildId, BuildResult, Category, Change, Event, Extent, Image,
+    Machine, MachineId, MachineKeys, Money, Pipeline, PipelineId, Policy, Span, Subject, Timestamp,
+    Token,
+};
+
+mod sqlite;
+
+pub use sqlite::SqliteStore;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// A row was changed by somebody else, or an inserted row exists: nothing was written.
+    #[error("conflicting write of {row}")]
+    Conflict {
+        /// Kind and id of the row.
+        row: String,
+    },
+    /// A stored row cannot be understood.
+    #[error("corrupt row {row}: {detail}")]
+    Corrupt {
+        /// Kind and id of the row.
+        row: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database failed. The write may or may not have happened.
+    #[error("{operation} failed: {detail}")]
+    Database {
+        /// What we were doing.
+        operation: &'static str,
+        /// What the database said.
+        detail: String,
+    },
+}
+
+/// Everything that is not over, for an engine that starts.
+#[derive(Debug, Clone, Default)]
+pub struct OpenWork {
+    /// Builds without a result.
+    pub builds: Vec<Build>,
+    /// The current attempt of each bound or running build.
+    pub attempts: Vec<Attempt>,
+    /// Machines that are not proved gone.
+    pub machines: Vec<Machine>,
+    /// All image versions that are active or have a machine that is not gone.
+    pub images: Vec<Image>,
+    /// The current version of each policy.
+    pub policies: Vec<Policy>,
+    /// Results of finished builds that unfinished builds need.
+    pub needed: BTreeMap<BuildId, BuildResult>,
+}
+
+/// Which rows of a list, and how many. Lists are newest first; `before` continues after the last
+/// row of the page before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<Id> {
+    /// Only rows older than this one.
+    pub before: Option<Id>,
+    /// At most this many rows.
+    pub limit: u32,
+}
+
+/// Which builds to list; every given part must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildFilter {
+    /// Of this pipeline.
+    pub pipeline: Option<PipelineId>,
+    /// Of this project.
+    pub project: Option<String>,
+    /// In this state (`BuildState::word`).
+    pub state: Option<String>,
+    /// With this result.
+    pub result: Option<BuildResult>,
+}
+
+/// How the builds of a pipeline stand: number of builds by state word, or by result word once
+/// finished.
+pub type Tally = BTreeMap<String, u32>;
+
+/// One row of a cost report.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CostRow {
+    /// The group's value: a build id, project, image, day (`2026-11-21`, UTC) …; empty for overhead that belongs to
+    /// no group.
+    pub key: String,
+    /// Money by category.
+    pub by_category: BTreeMap<Category, Money>,
+    /// Machine time by category.
+    pub time: BTreeMap<Category, Span>,
+    /// All of it.
+    pub total: Money,
+}
+
+/// What cost reports are grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostGroup {
+    /// Build id.
+    Build,
+    /// Pipeline id.
+    Pipeline,
+    /// Project.
+    Project,
+    /// Image name.
+    Image,
+    /// Day in UTC on which the stretch began.
+    Day,
+}
+
+/// The durable state.
+///
+/// # Contract
+/// - `commit` returns after the changes are durable (they survive a power cut), or with an error;
+///   [`StoreError::Conflict`] means that nothing of this list was written.
+/// - Commits take effect in the order in which `commit` was first polled.
+/// - A reader that starts after a commit returned sees it.
+/// - Events are numbered from 1 without holes, in commit order.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Applies all of `changes`, or none.
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// Everything that is not over.
+    async fn open_work(&self) -> Result<OpenWork, StoreError>;
+
+    /// A pipeline by id.
+    async fn pipeline(&self, id: PipelineId) -> Result<Option<Pipeline>, StoreError>;
+    /// The pipeline that was accepted with this idempotency key.
+    async fn pipeline_by_key(&self, key: &str) -> Result<Option<Pipeline>, StoreError>;
+    /// Pipelines, newest first, each with its tally.
+    async fn pipelines(
+        &self,
+        project: Option<&str>,
+        page: Page<PipelineId>,
+    ) -> Result<Vec<(Pipeline, Tally)>, StoreError>;
+    /// How a pipeline's builds stand.
+    async fn tally(&self, id: PipelineId) -> Result<Tally, StoreError>;
+
+    /// A build by id.
+    async fn build(&self, id: BuildId) -> Result<Option<Build>, StoreError>;
+    /// Builds, newest first.
+    async fn builds(
+        &self,
+        filter: &BuildFilter,
+        page: Page<BuildId>,
+    ) -> Result<Vec<Build>, StoreError>;
+    /// An attempt by id.
+    async fn attempt(&self, id: AttemptId) -> Result<Option<Attempt>, StoreError>;
+    /// The attempts of a build, first to last.
+    async fn attempts(&self, build: BuildId) -> Result<Vec<Attempt>, StoreError>;
+
+    /// A machine by id.
+    async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError>;
+    /// Machines, newest first; those proved gone only if asked for.
+    async fn machines(
+        &self,
+        with_gone: bool,
+        page: Page<MachineId>,
+    ) -> Result<Vec<Machine>, StoreError>;
+    /// The keys of a machine that is not gone.
+    async fn machine_keys(&self, id: MachineId) -> Result<Option<MachineKeys>, StoreError>;
+
+    /// All versions of one image, or the current version of every image, newest version first.
+    async fn images(&self, name: Option<&str>) -> Result<Vec<Image>, StoreError>;
+    /// All versions of one policy, or the current version of every policy, newest version first.
+    async fn policies(&self, name: Option<&str>) -> Result<Vec<Policy>, StoreError>;
+
+    /// The extents of an attempt's log that overlap `[from, to)`, ascending.
+    async fn extents(
+        &self,
+        attempt: AttemptId,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Extent>, StoreError>;
+
+    /// Events after number `after`, ascending, at most `limit`, optionally about one subject.
+    async fn events(
+        &self,
+        subject: Option<&Subject>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, Event)>, StoreError>;
+    /// The number of the newest event; 0 when there is none.
+    async fn last_event(&self) -> Result<u64, StoreError>;
+
+    /// Money by group over entries that began in `[from, to)`, dearest group first, at most
+    /// `limit` rows.
+    async fn costs(
+        &self,
+        group: CostGroup,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CostRow>, StoreError>;
+    /// Money that a build cost so far, by category.
+    async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError>;
+
+    /// The unrevoked token with this hash.
+    async fn token_by_hash(&self, hash: &str) -> Result<Option<Token>, StoreError>;
+    /// All tokens, newest first.
+    async fn tokens(&self) -> Result<Vec<Token>, StoreError>;
+}

@@ -1,0 +1,5 @@
+//! SQLite.
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct SqliteStore;
