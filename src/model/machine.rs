@@ -130,6 +130,8 @@ pub enum Reason {
     Failed(String),
     /// The build for which it was launched no longer needs it.
     Unneeded,
+    /// Builds that it cannot run wait for the room it takes under a limit.
+    MakeRoom,
     /// Somebody asked for its end.
     Requested(String),
 }
@@ -145,6 +147,7 @@ impl Reason {
             Self::BootFailed(why) => format!("did not boot: {why}"),
             Self::Failed(why) => format!("failed: {why}"),
             Self::Unneeded => "no build needs it any more".to_owned(),
+            Self::MakeRoom => "makes room for builds that it cannot run".to_owned(),
             Self::Requested(who) => format!("ended on request of {who}"),
         }
     }
