@@ -197,6 +197,17 @@ impl MachineState {
         }
     }
 
+    /// Where its SSH server listens, once it is ready.
+    pub const fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::Idle { endpoint, .. } | Self::Busy { endpoint, .. } => Some(*endpoint),
+            Self::Intended { .. }
+            | Self::Booting { .. }
+            | Self::Draining { .. }
+            | Self::Gone { .. } => None,
+        }
+    }
+
     /// The provider's name for it, if a launch was answered.
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
@@ -220,6 +231,11 @@ impl Machine {
         use MachineState::{Booting, Busy, Draining, Gone, Idle, Intended};
         let legal = match (&self.state, &next) {
             (Intended { claim: held }, Booting { claim, .. }) => held == claim,
+            // A machine on its way up loses its build, or is given another one.
+            (Intended { claim: held }, Intended { claim })
+            | (Booting { claim: held, .. }, Booting { claim, .. }) => {
+                held.is_none() != claim.is_none()
+            }
             // A launch bound before boot becomes busy with just that build.
             (Booting { claim: Some(held), .. }, Busy { claim, .. }) => held == claim,
             (Booting { claim: None, .. } | Busy { .. }, Idle { .. })
