@@ -89,6 +89,12 @@ impl Books {
             .find(|image| image.state == ImageState::Active)
     }
 
+    /// The version that a changed image of this name gets.
+    pub(super) fn next_image_version(&self, name: &str) -> u32 {
+        let versions = (name.to_owned(), 0)..=(name.to_owned(), u32::MAX);
+        self.images.range(versions).next_back().map_or(1, |((_, version), _)| version + 1)
+    }
+
     /// All current images, by name.
     pub(super) fn current_images(&self) -> impl Iterator<Item = &Arc<Image>> {
         self.images.values().filter(|image| image.state == ImageState::Active)
@@ -231,7 +237,7 @@ impl Books {
         self.forget_unused_classes();
         let id = ClassId(self.classes.values().map(|id| id.0 + 1).max().unwrap_or(0));
         let class = Class {
-            requires: matching::describe(&key.requires, key.image.as_deref()),
+            requires: describe(&key),
             fresh: key.fresh,
             candidates: self.candidates(&key),
             ..Class::default()
@@ -263,7 +269,7 @@ impl Books {
                 Some(Candidate {
                     price: candidate.price,
                     spare: candidate.spare,
-                    image: *self.indices.get(&candidate.image)?,
+                    image: *self.indices.get(candidate.image)?,
                     shape: candidate.shape,
                 })
             })
@@ -291,6 +297,18 @@ impl Books {
         }
         limits
     }
+}
+
+/// What a class needs, in words.
+fn describe(key: &ClassKey) -> String {
+    let mut words = matching::describe(&key.requires);
+    if let Some(image) = &key.image {
+        words = format!("{words}, on image {image}");
+    }
+    if key.fresh {
+        words.push_str(", on a fresh machine");
+    }
+    words
 }
 
 /// What policies say about one image.

@@ -87,6 +87,8 @@ pub struct Engine {
     pub(super) sessions: Mutex<BTreeMap<MachineId, Arc<dyn Session>>>,
     /// Wakes the driver of an attempt to look at its build's wish to end.
     pub(super) drivers: Mutex<BTreeMap<AttemptId, Arc<Notify>>>,
+    /// Held from looking up an Idempotency-Key to the commit of what came with it.
+    pub(super) keyed_submissions: tokio::sync::Mutex<()>,
     nudge: Notify,
     ready: AtomicBool,
     /// Counts durable commits: a hint for followers of events.
@@ -132,6 +134,7 @@ impl Engine {
             epoch: Mutex::new(epoch),
             sessions: Mutex::default(),
             drivers: Mutex::default(),
+            keyed_submissions: tokio::sync::Mutex::default(),
             nudge: Notify::new(),
             ready: AtomicBool::new(false),
             hint: watch::Sender::new(0),

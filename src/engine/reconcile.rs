@@ -13,7 +13,7 @@ use crate::planner::{self, Action, Plan};
 
 use super::draft::Draft;
 use super::engine::{Engine, Fault};
-use super::keys;
+
 
 /// A pass is made at least this often, whatever was missed.
 const LONGEST_PAUSE: Span = Span::from_secs(5);
@@ -110,7 +110,7 @@ impl Engine {
             Action::Launch { machine, image, shape, build, attempt, .. } => {
                 let Some(image) = draft.books.image_at(*image).cloned() else { return Ok(None) };
                 let Some(shape) = image.spec.shapes.get(*shape).cloned() else { return Ok(None) };
-                let keys = keys::generate(*machine, &self.parts.ids);
+                let keys = self.keys(*machine);
                 draft.record(Change::PutMachineKeys(keys));
                 intend(draft, *machine, &image, shape, (*build, *attempt));
                 bind(draft, (*build, *attempt), *machine, "a machine that is launched for it")?;

@@ -58,11 +58,12 @@ impl Absence {
 
 impl Engine {
     pub(super) async fn sweep_loop(self: Arc<Self>) {
-        let mut memory = Memory::default();
+        let mut memories: BTreeMap<String, Memory> = BTreeMap::new();
         loop {
             for provider in self.parts.providers.values() {
+                let memory = memories.entry(provider.name().to_owned()).or_default();
                 match provider.list().await {
-                    Ok(listing) => self.sweep_once(provider, listing, &mut memory).await,
+                    Ok(listing) => self.sweep_once(provider, listing, memory).await,
                     Err(error) => {
                         tracing::warn!(provider = provider.name(), %error, "no listing");
                     }
@@ -180,8 +181,7 @@ impl Engine {
                 (orphan.id.clone(), before + 1)
             })
             .collect();
-        memory.orphans.retain(|id, _| listing.instances.iter().all(|instance| instance.id != *id));
-        memory.orphans.extend(seen.clone());
+        memory.orphans.clone_from(&seen);
         let due = seen.into_iter().filter(|(_, sightings)| *sightings >= ORPHAN_SIGHTINGS);
         due.map(|(id, _)| id).take(ORPHANS_PER_SWEEP).collect()
     }
@@ -270,6 +270,12 @@ async fn end_once(
     absence: &mut Option<Absence>,
     now: Timestamp,
 ) -> Result<bool, crate::provider::ProviderError> {
+    let is_known = instance.is_some();
+    if let Some(id) = instance {
+        for result in provider.terminate(&[id]).await {
+            result?;
+        }
+    }
     let listing = provider.list().await?;
     let found = listing.instances.iter().find(|found| found.machine == machine);
     match found.map(|found| found.state) {
@@ -286,8 +292,9 @@ async fn end_once(
             *absence = None;
         }
     }
-    if let Some(id) = found.map(|found| found.id.clone()).or(instance) {
-        for result in provider.terminate(&[id]).await {
+    // The answer to its launch was lost: only the listing tells its name.
+    if let (false, Some(found)) = (is_known, found) {
+        for result in provider.terminate(&[found.id.clone()]).await {
             result?;
         }
     }
