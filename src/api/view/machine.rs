@@ -1,0 +1,185 @@
+//! Machines, with what they cost.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::amount::MoneyView;
+use super::catalogue::ShapeView;
+use crate::model::{BuildId, Hold, Machine, MachineId, MachineState, Money, Timestamp};
+
+/// Where a machine stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineStateWord {
+    /// The launch is decided and recorded; an instance may exist.
+    Intended,
+    /// The provider accepted the launch; not yet ready for builds.
+    Booting,
+    /// Ready, with nothing to do.
+    Idle,
+    /// A build is bound to it or runs on it.
+    Busy,
+    /// It takes no more builds and will be terminated.
+    Draining,
+    /// Proved gone.
+    Gone,
+}
+
+impl MachineStateWord {
+    /// The word for it, as in every output.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Booting => "booting",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+impl From<&MachineState> for MachineStateWord {
+    fn from(state: &MachineState) -> Self {
+        match state {
+            MachineState::Intended { .. } => Self::Intended,
+            MachineState::Booting { .. } => Self::Booting,
+            MachineState::Idle { .. } => Self::Idle,
+            MachineState::Busy { .. } => Self::Busy,
+            MachineState::Draining { .. } => Self::Draining,
+            MachineState::Gone { .. } => Self::Gone,
+        }
+    }
+}
+
+/// An operator keeps a machine for debugging.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HoldView {
+    /// Who.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+}
+
+impl From<Hold> for HoldView {
+    fn from(hold: Hold) -> Self {
+        Self {
+            owner: hold.owner,
+            reason: hold.reason,
+            until: hold.until,
+        }
+    }
+}
+
+/// A machine, and what it cost so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MachineView {
+    /// Its identity.
+    #[schema(value_type = String, example = "vm_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    pub id: MachineId,
+    /// The image it was launched from.
+    pub image: String,
+    /// The version of that image.
+    pub image_version: u32,
+    /// The provider it comes from.
+    pub provider: String,
+    /// Its size and price.
+    pub shape: ShapeView,
+    /// Where it stands.
+    pub state: MachineStateWord,
+    /// When it got there.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When the launch was decided; the bill starts here.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// The provider's own name for it.
+    pub instance: Option<String>,
+    /// Address and port of its SSH server.
+    pub address: Option<String>,
+    /// The build bound to it.
+    #[schema(value_type = Option<String>)]
+    pub build: Option<BuildId>,
+    /// The build whose wait caused the launch.
+    #[schema(value_type = Option<String>)]
+    pub launched_for: Option<BuildId>,
+    /// Builds that ended on it.
+    pub builds_done: u32,
+    /// Why it is being ended, or was.
+    pub reason: Option<String>,
+    /// Kept for a person.
+    pub hold: Option<HoldView>,
+    /// What it cost so far, time that is not in the ledger yet included.
+    pub cost: MoneyView,
+    /// Time since the launch was decided; for a machine that is gone, until it was.
+    pub age_millis: u64,
+}
+
+impl MachineView {
+    /// A machine as it stands at `now`.
+    pub fn new(machine: Machine, now: Timestamp) -> Self {
+        let cost = cost_until(&machine, now);
+        let (address, reason) = place_and_end(&machine.state);
+        let until = match machine.state {
+            MachineState::Gone { .. } => machine.since,
+            MachineState::Intended { .. }
+            | MachineState::Booting { .. }
+            | MachineState::Idle { .. }
+            | MachineState::Busy { .. }
+            | MachineState::Draining { .. } => now,
+        };
+        Self {
+            id: machine.id,
+            image: machine.image,
+            image_version: machine.image_version,
+            provider: machine.provider,
+            shape: machine.shape.into(),
+            state: MachineStateWord::from(&machine.state),
+            since: machine.since,
+            created_at: machine.created_at,
+            instance: machine.state.instance().map(ToString::to_string),
+            address,
+            build: machine.state.claim().map(|(build, _)| build),
+            launched_for: machine.launched_for,
+            builds_done: machine.builds_done,
+            reason,
+            hold: machine.hold.map(HoldView::from),
+            cost: cost.into(),
+            age_millis: until.since(machine.created_at).micros() / 1_000,
+        }
+    }
+}
+
+/// What is in the ledger, and for a machine that is not gone the time since. As a difference of two
+/// cumulative costs, so that it agrees with the ledger to the micro-dollar once that is written.
+fn cost_until(machine: &Machine, now: Timestamp) -> Money {
+    let rate = machine.shape.price_usd_micro_per_hour;
+    let cumulative = |at: Timestamp| rate.cost_of(at.since(machine.created_at));
+    match machine.state {
+        MachineState::Gone { .. } => machine.billed,
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::Draining { .. } => {
+            let until = now.max(machine.billed_until);
+            machine.billed + (cumulative(until) - cumulative(machine.billed_until))
+        }
+    }
+}
+
+/// Where it listens, and why it is ended.
+fn place_and_end(state: &MachineState) -> (Option<String>, Option<String>) {
+    match state {
+        MachineState::Intended { .. } | MachineState::Booting { .. } => (None, None),
+        MachineState::Idle { endpoint, .. } | MachineState::Busy { endpoint, .. } => {
+            (Some(endpoint.address.to_string()), None)
+        }
+        MachineState::Draining { reason, .. } | MachineState::Gone { reason } => {
+            (None, Some(reason.sentence()))
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What travels over the wire: every request and answer of `/api/v1`, as plain serde types.
+//!
+//! The server makes them from the nouns of the model, the CLI reads them back; nothing here decides
+//! anything. Conventions: ids carry their prefix (`bld_…`), times are RFC 3339 in UTC, money is whole
+//! micro-dollars with a text for people beside it, lengths of time that were measured are whole
+//! milliseconds, lengths of time that somebody wrote are texts such as `1h 30m`, and states are the
+//! words of the model. New optional fields may appear at any time: clients ignore what they do not
+//! know.
+
+mod amount;
+mod build;
+mod catalogue;
+mod cost;
+mod event;
+mod log;
+mod machine;
+mod page;
+mod pipeline;
+mod plan;
+mod problem;
+mod requires;
+mod service;
+mod token;
+
+pub use amount::{MoneyView, RateView};
+pub use build::{
+    AttemptView, BuildDetail, BuildStateWord, BuildSummary, CancelView, OutcomeKind, OutcomeView,
+    ResultWord, StepState, StepTimes, StepView,
+};
+pub use catalogue::{
+    AppliedView, ApplyRequest, ApplyResponse, DeclarationFile, DeclarationKind, ImageStateWord,
+    ImageView, PolicyView, ShapeView, VerdictView,
+};
+pub use cost::{CostGroupWord, CostReport, CostRowView};
+pub use event::{EventPage, EventView, SubjectKind, SubjectView};
+pub use log::{LogChunk, LogEnd};
+pub use machine::{HoldView, MachineStateWord, MachineView};
+pub use page::Page;
+pub use pipeline::{
+    AcceptedView, BuildRef, CancelCount, PipelineDetail, PipelineState, PipelineSummary,
+};
+pub use plan::{ExplanationView, ImageVerdictView, PlanView, WaitingView};
+pub use problem::{DocumentProblem, ProblemDetails};
+pub use service::{Health, Readiness};
+pub use token::{CreateToken, CreatedToken, RoleWord, TokenView, WhoAmI};
