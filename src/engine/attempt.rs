@@ -20,7 +20,7 @@ use crate::model::{
 use crate::remote::{RemoteError, Run, RunEvent, Session, Stop};
 
 use super::draft::Draft;
-use super::engine::{Engine, Fault};
+use super::engine::{Engine, Fault, chain};
 use super::outcome::{MachineAfter, end_attempt};
 use super::retry;
 use super::sessions::NoSession;
@@ -85,7 +85,9 @@ struct Driver {
 impl Engine {
     /// Drives an attempt to its end; nothing to do when it is over.
     pub(super) async fn drive(self: Arc<Self>, id: AttemptId) {
-        let Some(mut driver) = Driver::new(&self, id) else { return };
+        let Some(mut driver) = Driver::new(&self, id) else {
+            return;
+        };
         driver.run().await;
         self.drivers_lock().remove(&id);
     }
@@ -100,7 +102,9 @@ impl Engine {
     fn drivers_lock(
         &self,
     ) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<AttemptId, Arc<Notify>>> {
-        self.drivers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.drivers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -179,8 +183,10 @@ impl Driver {
         last_contact: Timestamp,
     ) -> Option<(Outcome, String, MachineAfter)> {
         let patience = self.engine.parts.settings.lease;
-        let is_final =
-            matches!(error, NoSession::Remote(RemoteError::WrongHostKey { .. }) | NoSession::NotUp);
+        let is_final = matches!(
+            error,
+            NoSession::Remote(RemoteError::WrongHostKey { .. }) | NoSession::NotUp
+        );
         if !is_final && self.now().since(last_contact) < patience {
             return None;
         }
@@ -204,7 +210,9 @@ impl Driver {
         let run = if self.began.is_some() {
             session.follow(self.attempt, self.consumed).await?
         } else {
-            session.start(self.attempt, Arc::clone(&self.spec), self.consumed).await?
+            session
+                .start(self.attempt, Arc::clone(&self.spec), self.consumed)
+                .await?
         };
         self.session = Some(session);
         Ok(run)
@@ -255,7 +263,11 @@ impl Driver {
                 self.consumed = machine;
                 None
             }
-            Some(RunEvent::StepEnded { index, code, machine }) => {
+            Some(RunEvent::StepEnded {
+                index,
+                code,
+                machine,
+            }) => {
                 self.step_ended(index, code, machine);
                 None
             }
@@ -272,7 +284,11 @@ impl Driver {
                     "its supervisor on the machine was killed"
                 };
                 let after = MachineAfter::Drain(Reason::Failed(why.to_owned()));
-                Some(End::Over(Outcome::Infrastructure(why.to_owned()), why.to_owned(), after))
+                Some(End::Over(
+                    Outcome::Infrastructure(why.to_owned()),
+                    why.to_owned(),
+                    after,
+                ))
             }
             Some(RunEvent::Disconnected { error }) => Some(End::Disconnected(error)),
             None => Some(End::Disconnected(RemoteError::Disconnected {
@@ -302,7 +318,11 @@ impl Driver {
             let running = AttemptState::Running { since: draft.now };
             if let Some(result) = draft.change_attempt(attempt, |row| row.enter(running)) {
                 result?;
-                let next = BuildState::Running { machine, attempt, since: draft.now };
+                let next = BuildState::Running {
+                    machine,
+                    attempt,
+                    since: draft.now,
+                };
                 draft.enter_build(build, next, "its first step began".to_owned())?;
             }
             Ok(())
@@ -333,12 +353,17 @@ impl Driver {
             return (Outcome::TimedOut, format!("step {name:?} ran out of time"));
         }
         let failed = self.steps.iter().find(|step| {
-            let counts = self.spec_step(step.index).is_none_or(|spec| !spec.continue_on_error);
+            let counts = self
+                .spec_step(step.index)
+                .is_none_or(|spec| !spec.continue_on_error);
             counts && step.exit_code.is_some_and(|code| code != 0)
         });
         let verdict = match failed.and_then(|step| Some((self.step_name(step.index)?, step))) {
             Some((name, step)) => {
-                format!("step {name:?} exited with {}", step.exit_code.unwrap_or(code))
+                format!(
+                    "step {name:?} exited with {}",
+                    step.exit_code.unwrap_or(code)
+                )
             }
             None => format!("exited with {code}"),
         };
@@ -357,7 +382,10 @@ impl Driver {
     fn look_at_wish(&mut self) {
         let wish = {
             let books = self.engine.books();
-            books.builds.get(&self.build).and_then(|build| build.cancel.clone())
+            books
+                .builds
+                .get(&self.build)
+                .and_then(|build| build.cancel.clone())
         };
         let Some(cancel) = wish else { return };
         let outcome = match cancel.result {
@@ -379,9 +407,16 @@ impl Driver {
         {
             let why = "its processes did not end when they were stopped".to_owned();
             let after = MachineAfter::Drain(Reason::Failed(why));
-            return Some(End::Over(stopping.outcome.clone(), stopping.verdict.clone(), after));
+            return Some(End::Over(
+                stopping.outcome.clone(),
+                stopping.verdict.clone(),
+                after,
+            ));
         }
-        if self.began.is_some_and(|began| now >= began + self.spec.timeout) {
+        if self
+            .began
+            .is_some_and(|began| now >= began + self.spec.timeout)
+        {
             let verdict = format!("ran longer than its timeout of {}", self.spec.timeout);
             self.stop_all(Outcome::TimedOut, verdict);
         } else if let Some((index, due)) = self.step_deadline()
@@ -402,13 +437,19 @@ impl Driver {
 
     fn stop_all(&mut self, outcome: Outcome, verdict: String) {
         if self.stopping.is_none() {
-            self.stopping = Some(Stopping { outcome, verdict, since: self.now() });
+            self.stopping = Some(Stopping {
+                outcome,
+                verdict,
+                since: self.now(),
+            });
             self.ask_stop(Stop::Attempt);
         }
     }
 
     fn ask_stop(&self, what: Stop) {
-        let Some(session) = self.session.clone() else { return };
+        let Some(session) = self.session.clone() else {
+            return;
+        };
         let attempt = self.attempt;
         self.engine.spawn(async move {
             if let Err(error) = session.stop(attempt, what, STOP_GRACE).await {
@@ -422,16 +463,30 @@ impl Driver {
         /// Nothing is due: look again some time.
         const LONG: Span = Span::from_secs(3_600);
         let flush = self.recorder.flush_at();
-        let build = self.began.filter(|_| self.stopping.is_none()).map(|at| at + self.spec.timeout);
-        let step = self.step_deadline().map(|(_, due)| due).filter(|_| self.stopping.is_none());
-        let patience = self.stopping.as_ref().map(|stopping| stopping.since + STOP_PATIENCE);
+        let build = self
+            .began
+            .filter(|_| self.stopping.is_none())
+            .map(|at| at + self.spec.timeout);
+        let step = self
+            .step_deadline()
+            .map(|(_, due)| due)
+            .filter(|_| self.stopping.is_none());
+        let patience = self
+            .stopping
+            .as_ref()
+            .map(|stopping| stopping.since + STOP_PATIENCE);
         let dues = [flush, build, step, patience];
-        dues.into_iter().flatten().min().unwrap_or_else(|| self.now() + LONG)
+        dues.into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| self.now() + LONG)
     }
 
     /// Begins a flush of all that is not stored, with the commit of its extent.
     fn store(&mut self) {
-        let Some(flush) = self.recorder.begin_flush() else { return };
+        let Some(flush) = self.recorder.begin_flush() else {
+            return;
+        };
         let (engine, id) = (Arc::clone(&self.engine), self.attempt);
         let (consumed, steps) = (self.consumed, self.steps.clone());
         self.storing = Some(Box::pin(async move {
@@ -453,7 +508,7 @@ impl Driver {
                 None
             }
             Err(NotStored::Log(error)) => {
-                let error: &dyn std::error::Error = &error;
+                let error = chain(&error);
                 tracing::error!(attempt.id = %self.attempt, error, "log not stored, trying again");
                 self.recorder.flush_failed(self.now());
                 None
@@ -464,7 +519,9 @@ impl Driver {
 
     /// Stores the rest of the log and records the end in the same transaction.
     async fn end(&mut self, outcome: &Outcome, verdict: &str, after: MachineAfter) {
-        let Some(last) = self.store_rest().await else { return };
+        let Some(last) = self.store_rest().await else {
+            return;
+        };
         let (id, steps, consumed) = (self.attempt, self.steps.clone(), self.consumed);
         let written = self.engine.write(|draft| {
             match &last {
@@ -472,8 +529,10 @@ impl Driver {
                 None => {
                     draft.change_attempt(id, |attempt| {
                         attempt.steps = steps;
-                        attempt.cursor =
-                            Cursor { machine: consumed, stored: attempt.cursor.stored };
+                        attempt.cursor = Cursor {
+                            machine: consumed,
+                            stored: attempt.cursor.stored,
+                        };
                     });
                 }
             }
@@ -492,7 +551,7 @@ impl Driver {
     }
 
     /// Tidies up on the machine, or ends it.
-    async fn leave(&self, after: MachineAfter) {
+    async fn leave(&mut self, after: MachineAfter) {
         match after {
             MachineAfter::Idle => {
                 let Some(session) = &self.session else { return };
@@ -515,12 +574,14 @@ impl Driver {
                 }
                 continue;
             }
-            let Some(flush) = self.recorder.begin_flush() else { return Some(None) };
+            let Some(flush) = self.recorder.begin_flush() else {
+                return Some(None);
+            };
             match flush.await {
                 Ok(extent) => return Some(Some(extent)),
                 Err(error) => {
                     let now = self.now();
-                    let error: &dyn std::error::Error = &error;
+                    let error = chain(&error);
                     tracing::error!(attempt.id = %self.attempt, error, "log not stored yet");
                     self.recorder.flush_failed(now);
                     let due = self.recorder.flush_at().unwrap_or(now);

@@ -60,10 +60,15 @@ impl Books {
     pub(super) fn load(open: OpenWork) -> Self {
         let mut books = Self::default();
         for image in open.images {
-            books.images.insert((image.name.clone(), image.version), Arc::new(image));
+            books
+                .images
+                .insert((image.name.clone(), image.version), Arc::new(image));
         }
-        books.policies =
-            open.policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect();
+        books.policies = open
+            .policies
+            .into_iter()
+            .map(|policy| (policy.name.clone(), policy))
+            .collect();
         books.catalogue_changed();
         for machine in open.machines {
             books.put_machine(machine);
@@ -92,12 +97,17 @@ impl Books {
     /// The version that a changed image of this name gets.
     pub(super) fn next_image_version(&self, name: &str) -> u32 {
         let versions = (name.to_owned(), 0)..=(name.to_owned(), u32::MAX);
-        self.images.range(versions).next_back().map_or(1, |((_, version), _)| version + 1)
+        self.images
+            .range(versions)
+            .next_back()
+            .map_or(1, |((_, version), _)| version + 1)
     }
 
     /// All current images, by name.
     pub(super) fn current_images(&self) -> impl Iterator<Item = &Arc<Image>> {
-        self.images.values().filter(|image| image.state == ImageState::Active)
+        self.images
+            .values()
+            .filter(|image| image.state == ImageState::Active)
     }
 
     /// The image at a planner's index.
@@ -136,7 +146,11 @@ impl Books {
         self.snapshot.dequeue(build.id);
         if let BuildState::Queued { since, not_before } = build.state {
             let class = self.class_of(&build.spec);
-            self.snapshot.enqueue(class, queue_key(&build), Some(not_before).filter(|at| *at > since));
+            self.snapshot.enqueue(
+                class,
+                queue_key(&build),
+                Some(not_before).filter(|at| *at > since),
+            );
         }
         if build.state.is_finished() {
             self.builds.remove(&build.id);
@@ -154,14 +168,15 @@ impl Books {
             return;
         }
         let image = self.index_of(&machine.image);
-        self.snapshot.machines.insert(machine.id, machine_view(&machine, image));
+        self.snapshot
+            .machines
+            .insert(machine.id, machine_view(&machine, image));
         self.machines.insert(machine.id, machine);
     }
 
     /// Recomputes what depends on images and policies.
     pub(super) fn catalogue_changed(&mut self) {
-        let names: BTreeSet<String> =
-            self.images.keys().map(|(name, _)| name.clone()).collect();
+        let names: BTreeSet<String> = self.images.keys().map(|(name, _)| name.clone()).collect();
         for name in names {
             let index = self.index_of(&name);
             let version = self.image(&name).map(|image| image.version);
@@ -174,8 +189,11 @@ impl Books {
             }
         }
         self.snapshot.limits = self.limits();
-        let classes: Vec<(ClassKey, ClassId)> =
-            self.classes.iter().map(|(key, id)| (key.clone(), *id)).collect();
+        let classes: Vec<(ClassKey, ClassId)> = self
+            .classes
+            .iter()
+            .map(|(key, id)| (key.clone(), *id))
+            .collect();
         for (key, id) in classes {
             let candidates = self.candidates(&key);
             if let Some(class) = self.snapshot.classes.get_mut(&id) {
@@ -254,7 +272,9 @@ impl Books {
         if self.classes.len() < KEPT_CLASSES {
             return;
         }
-        self.snapshot.classes.retain(|_, class| !class.ready.is_empty() || !class.later.is_empty());
+        self.snapshot
+            .classes
+            .retain(|_, class| !class.ready.is_empty() || !class.later.is_empty());
         let used = &self.snapshot.classes;
         self.classes.retain(|_, id| used.contains_key(id));
     }
@@ -280,7 +300,11 @@ impl Books {
 
     fn limits(&self) -> Vec<Limit> {
         let of_images = |policy: &Policy| {
-            let known = policy.spec.images.iter().filter_map(|name| self.indices.get(name));
+            let known = policy
+                .spec
+                .images
+                .iter()
+                .filter_map(|name| self.indices.get(name));
             (!policy.spec.images.is_empty()).then(|| known.copied().collect())
         };
         let mut limits: Vec<Limit> = self
@@ -288,12 +312,20 @@ impl Books {
             .values()
             .filter_map(|policy| {
                 let machines = policy.spec.max_machines?;
-                Some(Limit { name: policy.name.clone(), images: of_images(policy), machines })
+                Some(Limit {
+                    name: policy.name.clone(),
+                    images: of_images(policy),
+                    machines,
+                })
             })
             .collect();
         if limits.iter().all(|limit| limit.images.is_some()) {
             let name = "built-in".to_owned();
-            limits.push(Limit { name, images: None, machines: DEFAULT_MAX_MACHINES });
+            limits.push(Limit {
+                name,
+                images: None,
+                machines: DEFAULT_MAX_MACHINES,
+            });
         }
         limits
     }
@@ -323,7 +355,9 @@ impl Knobs {
     /// A policy that names the image, then one that names none, then the built-in value; among
     /// several the first by name.
     fn of(policies: &BTreeMap<String, Policy>, image: &str) -> Self {
-        let named = policies.values().filter(|p| p.spec.images.iter().any(|name| name == image));
+        let named = policies
+            .values()
+            .filter(|p| p.spec.images.iter().any(|name| name == image));
         let general = policies.values().filter(|p| p.spec.images.is_empty());
         let specs: Vec<_> = named.chain(general).map(|policy| &policy.spec).collect();
         Self {
@@ -365,9 +399,9 @@ fn machine_view(machine: &Machine, image: ImageIndex) -> MachineView {
 
 const fn phase_of(machine: &Machine) -> Phase {
     match &machine.state {
-        MachineState::Intended { claim } | MachineState::Booting { claim, .. } => {
-            Phase::Coming { claimed: claim.is_some() }
-        }
+        MachineState::Intended { claim } | MachineState::Booting { claim, .. } => Phase::Coming {
+            claimed: claim.is_some(),
+        },
         MachineState::Idle { .. } => Phase::Idle(machine.since),
         MachineState::Busy { .. } => Phase::Busy,
         MachineState::Draining { .. } | MachineState::Gone { .. } => Phase::Ending,

@@ -6,8 +6,8 @@ use backoff::backoff::Backoff;
 use bytes::Bytes;
 
 use crate::model::{
-    Category, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineState,
-    Outcome, Reason, Span, Subject, Timestamp,
+    Category, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineState, Outcome,
+    Reason, Span, Subject, Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, LaunchRequest, ProviderError};
 use crate::remote::{RemoteError, Session};
@@ -68,7 +68,12 @@ impl Engine {
     async fn boot(self: &Arc<Self>, id: MachineId) -> Result<(), NotUp> {
         let (machine, image) = self.coming(id)?;
         let deadline = machine.created_at + image.spec.boot_timeout;
-        let mut boot = Boot { id, image, deadline, last: "the launch was not answered".to_owned() };
+        let mut boot = Boot {
+            id,
+            image,
+            deadline,
+            last: "the launch was not answered".to_owned(),
+        };
         let instance = self.launch(&mut boot, &machine).await?;
         let endpoint = self.endpoint(&mut boot, instance).await?;
         let session = self.reach(&mut boot, endpoint).await?;
@@ -113,12 +118,15 @@ impl Engine {
             match error.kind {
                 ErrorKind::Unknown | ErrorKind::Throttled => {
                     boot.last = error.to_string();
-                    self.pause(boot, pauses.next_backoff().map_or(CONNECT_PAUSE, Span::from)).await?;
+                    self.pause(
+                        boot,
+                        pauses.next_backoff().map_or(CONNECT_PAUSE, Span::from),
+                    )
+                    .await?;
                 }
-                ErrorKind::PoolEmpty
-                | ErrorKind::Quota
-                | ErrorKind::Config
-                | ErrorKind::Auth => return Err(NotUp::Launch(error)),
+                ErrorKind::PoolEmpty | ErrorKind::Quota | ErrorKind::Config | ErrorKind::Auth => {
+                    return Err(NotUp::Launch(error));
+                }
             }
         }
     }
@@ -126,8 +134,13 @@ impl Engine {
     fn launched(&self, id: MachineId, instance: &InstanceId) -> Result<(), NotUp> {
         self.write_soon(|draft| {
             let state = draft.books.machines.get(&id).map(|machine| &machine.state);
-            let Some(MachineState::Intended { claim }) = state else { return Ok(()) };
-            let next = MachineState::Booting { instance: instance.clone(), claim: *claim };
+            let Some(MachineState::Intended { claim }) = state else {
+                return Ok(());
+            };
+            let next = MachineState::Booting {
+                instance: instance.clone(),
+                claim: *claim,
+            };
             draft.enter_machine(id, next, None)?;
             let message = format!("the provider accepted the launch as {instance}");
             draft.event(Subject::Machine(id), EventKind::MachineLaunched, message);
@@ -145,10 +158,15 @@ impl Engine {
             }
             "it has no address yet".clone_into(&mut boot.last);
             self.pause(boot, CONNECT_PAUSE).await?;
-            let Some(provider) = self.provider(&boot.image.spec.provider) else { continue };
+            let Some(provider) = self.provider(&boot.image.spec.provider) else {
+                continue;
+            };
             match provider.list().await {
                 Ok(listing) => {
-                    let mut found = listing.instances.into_iter().filter(|i| i.id == instance.id);
+                    let mut found = listing
+                        .instances
+                        .into_iter()
+                        .filter(|i| i.id == instance.id);
                     known = found.next().and_then(|found| found.endpoint);
                 }
                 Err(error) => boot.last = error.to_string(),
@@ -157,11 +175,7 @@ impl Engine {
     }
 
     /// Tries to log in until it works. A wrong host key is final: that is not our machine.
-    async fn reach(
-        &self,
-        boot: &mut Boot,
-        endpoint: Endpoint,
-    ) -> Result<Arc<dyn Session>, NotUp> {
+    async fn reach(&self, boot: &mut Boot, endpoint: Endpoint) -> Result<Arc<dyn Session>, NotUp> {
         loop {
             let error = match self.connect(boot.id, endpoint).await {
                 Ok(session) => match session.prepare().await {
@@ -182,11 +196,7 @@ impl Engine {
     }
 
     /// Starts the lease and runs the image's readiness command until it exits 0.
-    async fn check_ready(
-        &self,
-        boot: &mut Boot,
-        session: &Arc<dyn Session>,
-    ) -> Result<(), NotUp> {
+    async fn check_ready(&self, boot: &mut Boot, session: &Arc<dyn Session>) -> Result<(), NotUp> {
         loop {
             match session.extend_lease(self.parts.settings.lease).await {
                 Ok(()) => break,
@@ -194,14 +204,18 @@ impl Engine {
             }
             self.pause(boot, READY_PAUSE).await?;
         }
-        let Some(command) = boot.image.spec.ready.clone() else { return Ok(()) };
+        let Some(command) = boot.image.spec.ready.clone() else {
+            return Ok(());
+        };
         loop {
             match session.command(&command, Bytes::new(), READY_TIMEOUT).await {
                 Ok(output) if output.status == Some(0) => return Ok(()),
                 Ok(output) => {
                     let said = String::from_utf8_lossy(&output.stderr);
                     let said = said.lines().last().unwrap_or_default();
-                    let status = output.status.map_or("a signal".to_owned(), |s| s.to_string());
+                    let status = output
+                        .status
+                        .map_or("a signal".to_owned(), |s| s.to_string());
                     boot.last = format!("the readiness command ended with {status}: {said}");
                 }
                 Err(error) => boot.last = error.to_string(),
@@ -222,7 +236,10 @@ impl Engine {
     /// Waits for the next try, unless the boot's time is up or the machine is no longer wanted.
     async fn pause(&self, boot: &Boot, pause: Span) -> Result<(), NotUp> {
         let coming = self.books().machines.get(&boot.id).is_some_and(|machine| {
-            matches!(machine.state, MachineState::Intended { .. } | MachineState::Booting { .. })
+            matches!(
+                machine.state,
+                MachineState::Intended { .. } | MachineState::Booting { .. }
+            )
         });
         if !coming {
             return Err(NotUp::GivenUp);
@@ -241,7 +258,9 @@ impl Engine {
         tracing::warn!(machine.id = %id, error = why, "machine did not come up");
         let written = self
             .write_durably(|draft| {
-                let Some(machine) = draft.books.machines.get(&id) else { return Ok(()) };
+                let Some(machine) = draft.books.machines.get(&id) else {
+                    return Ok(());
+                };
                 let (image, state) = (machine.image.clone(), machine.state.clone());
                 let reason = Reason::BootFailed(why.clone());
                 if let Some((_, attempt)) = state.claim() {
@@ -283,14 +302,22 @@ fn ready(
     id: MachineId,
     endpoint: Endpoint,
 ) -> Result<(), crate::model::IllegalTransition> {
-    let Some(machine) = draft.books.machines.get(&id) else { return Ok(()) };
-    let MachineState::Booting { instance, claim } = &machine.state else { return Ok(()) };
+    let Some(machine) = draft.books.machines.get(&id) else {
+        return Ok(());
+    };
+    let MachineState::Booting { instance, claim } = &machine.state else {
+        return Ok(());
+    };
     let (instance, launched_for) = (instance.clone(), machine.launched_for);
     let took = draft.now.since(machine.created_at);
     let took = Span::from_millis(took.micros() / 1_000);
     let payer = launched_for.and_then(|build| draft.payer(build, claim.map(|claim| claim.1)));
     let next = match *claim {
-        Some(claim) => MachineState::Busy { instance, endpoint, claim },
+        Some(claim) => MachineState::Busy {
+            instance,
+            endpoint,
+            claim,
+        },
         None => MachineState::Idle { instance, endpoint },
     };
     draft.enter_machine(id, next, Some((Category::Boot, payer)))?;

@@ -25,7 +25,10 @@ impl Engine {
         let parsed = self.parse_all(&declarations)?;
         let applied = self
             .write_durably(|draft| {
-                let applied = parsed.into_iter().map(|parsed| apply(draft, parsed)).collect();
+                let applied = parsed
+                    .into_iter()
+                    .map(|parsed| apply(draft, parsed))
+                    .collect();
                 draft.books.catalogue_changed();
                 Ok(applied)
             })
@@ -46,13 +49,20 @@ impl Engine {
         for (place, declaration) in declarations.iter().enumerate() {
             match self.parse(declaration) {
                 Ok(one) if parsed.iter().any(|other| other.key() == one.key()) => {
-                    problems.push((place, whole_document(format!("{} is declared twice", one.key().1))));
+                    problems.push((
+                        place,
+                        whole_document(format!("{} is declared twice", one.key().1)),
+                    ));
                 }
                 Ok(one) => parsed.push(one),
                 Err(found) => problems.extend(found.into_iter().map(|problem| (place, problem))),
             }
         }
-        if problems.is_empty() { Ok(parsed) } else { Err(ApplyError::Invalid(problems)) }
+        if problems.is_empty() {
+            Ok(parsed)
+        } else {
+            Err(ApplyError::Invalid(problems))
+        }
     }
 
     fn parse(&self, declaration: &Declaration) -> Result<Parsed, Vec<Problem>> {
@@ -81,10 +91,16 @@ impl Engine {
     pub(super) async fn remove(&self, name: &str, who: &str) -> Result<Image, DeskError> {
         let removed = self
             .write_durably(|draft| {
-                let Some(image) = draft.books.image(name).cloned() else { return Ok(None) };
+                let Some(image) = draft.books.image(name).cloned() else {
+                    return Ok(None);
+                };
                 let removed = retire(draft, &image, ImageState::Removed);
                 let message = format!("version {} removed by {who}", removed.version);
-                draft.event(Subject::Image(name.to_owned()), EventKind::ImageApplied, message);
+                draft.event(
+                    Subject::Image(name.to_owned()),
+                    EventKind::ImageApplied,
+                    message,
+                );
                 draft.books.catalogue_changed();
                 Ok(Some(removed))
             })
@@ -106,7 +122,12 @@ impl Parsed {
 }
 
 fn whole_document(message: String) -> Problem {
-    Problem { line: 1, column: 1, path: String::new(), message }
+    Problem {
+        line: 1,
+        column: 1,
+        path: String::new(),
+        message,
+    }
 }
 
 fn apply(draft: &mut Draft<'_>, parsed: Parsed) -> Applied {
@@ -119,7 +140,10 @@ fn apply(draft: &mut Draft<'_>, parsed: Parsed) -> Applied {
 fn apply_image(draft: &mut Draft<'_>, name: String, spec: ImageSpec) -> Applied {
     let current = draft.books.image(&name).cloned();
     if let Some(same) = current.as_ref().filter(|current| current.spec == spec) {
-        return Applied::Unchanged { name, version: same.version };
+        return Applied::Unchanged {
+            name,
+            version: same.version,
+        };
     }
     if let Some(current) = current {
         retire(draft, &current, ImageState::Superseded);
@@ -127,9 +151,20 @@ fn apply_image(draft: &mut Draft<'_>, name: String, spec: ImageSpec) -> Applied 
     let version = draft.books.next_image_version(&name);
     let applied_at = draft.now;
     let state = ImageState::Active;
-    draft.insert_image(Image { name: name.clone(), version, state, spec, applied_at, rev: 0 });
+    draft.insert_image(Image {
+        name: name.clone(),
+        version,
+        state,
+        spec,
+        applied_at,
+        rev: 0,
+    });
     let message = format!("version {version} is current");
-    draft.event(Subject::Image(name.clone()), EventKind::ImageApplied, message);
+    draft.event(
+        Subject::Image(name.clone()),
+        EventKind::ImageApplied,
+        message,
+    );
     Applied::Changed { name, version }
 }
 
@@ -145,7 +180,10 @@ fn retire(draft: &mut Draft<'_>, image: &Arc<Image>, state: ImageState) -> Image
 fn apply_policy(draft: &mut Draft<'_>, name: String, spec: PolicySpec) -> Applied {
     let current = draft.books.policies.get(&name);
     if let Some(same) = current.filter(|current| current.spec == spec) {
-        return Applied::Unchanged { name, version: same.version };
+        return Applied::Unchanged {
+            name,
+            version: same.version,
+        };
     }
     let version = current.map_or(1, |current| current.version + 1);
     draft.insert_policy(Policy {
@@ -156,6 +194,10 @@ fn apply_policy(draft: &mut Draft<'_>, name: String, spec: PolicySpec) -> Applie
         rev: 0,
     });
     let message = format!("version {version} is current");
-    draft.event(Subject::Policy(name.clone()), EventKind::PolicyApplied, message);
+    draft.event(
+        Subject::Policy(name.clone()),
+        EventKind::PolicyApplied,
+        message,
+    );
     Applied::Changed { name, version }
 }

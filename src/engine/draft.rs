@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use crate::ledger::{self, Payer};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Build, BuildId, BuildState, Category, Change,
-    Event, EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy,
-    Subject,
+    Attempt, AttemptId, AttemptState, Build, BuildId, BuildState, Category, Change, Event,
+    EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Subject,
     Timestamp,
 };
 
@@ -56,7 +55,14 @@ impl<'a> Draft<'a> {
 
     /// The changes for the store, each row once.
     pub(super) fn into_changes(self) -> Vec<Change> {
-        let Self { books, changes, builds, attempts, machines, .. } = self;
+        let Self {
+            books,
+            changes,
+            builds,
+            attempts,
+            machines,
+            ..
+        } = self;
         let (mut changes, later): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_parent);
         let finished: BTreeMap<_, _> = self.finished.iter().map(|b| (b.id, b)).collect();
         for (id, touched) in builds {
@@ -70,7 +76,9 @@ impl<'a> Draft<'a> {
         }
         for (id, touched) in machines {
             let gone = self.gone.iter().find(|machine| machine.id == id);
-            let Some(machine) = books.machines.get(&id).or(gone) else { continue };
+            let Some(machine) = books.machines.get(&id).or(gone) else {
+                continue;
+            };
             changes.push(match touched {
                 Touched::Inserted => Change::InsertMachine(machine.clone()),
                 Touched::Updated(rev) => Change::UpdateMachine(machine.clone(), rev),
@@ -78,7 +86,9 @@ impl<'a> Draft<'a> {
         }
         for (id, touched) in attempts {
             let ended = self.ended_attempts.iter().find(|attempt| attempt.id == id);
-            let Some(attempt) = books.attempts.get(&id).or(ended) else { continue };
+            let Some(attempt) = books.attempts.get(&id).or(ended) else {
+                continue;
+            };
             changes.push(match touched {
                 Touched::Inserted => Change::InsertAttempt(attempt.clone()),
                 Touched::Updated(rev) => Change::UpdateAttempt(attempt.clone(), rev),
@@ -95,7 +105,12 @@ impl<'a> Draft<'a> {
 
     /// Records that something happened.
     pub(super) fn event(&mut self, subject: Subject, kind: EventKind, message: String) {
-        let event = Event { at: self.now, subject, kind, message };
+        let event = Event {
+            at: self.now,
+            subject,
+            kind,
+            message,
+        };
         self.changes.push(Change::AppendEvent(event));
     }
 
@@ -121,13 +136,17 @@ impl<'a> Draft<'a> {
     /// Adds an image version and makes it known to the planner.
     pub(super) fn insert_image(&mut self, image: Image) {
         self.changes.push(Change::InsertImage(image.clone()));
-        self.books.images.insert((image.name.clone(), image.version), Arc::new(image));
+        self.books
+            .images
+            .insert((image.name.clone(), image.version), Arc::new(image));
     }
 
     /// Replaces the state of an image version.
     pub(super) fn update_image(&mut self, image: Image, read: u64) {
         self.changes.push(Change::UpdateImage(image.clone(), read));
-        self.books.images.insert((image.name.clone(), image.version), Arc::new(image));
+        self.books
+            .images
+            .insert((image.name.clone(), image.version), Arc::new(image));
     }
 
     /// Adds a policy version.
@@ -182,7 +201,9 @@ impl<'a> Draft<'a> {
         change: impl FnOnce(&mut Attempt) -> R,
     ) -> Option<R> {
         let attempt = self.books.attempts.get_mut(&id)?;
-        self.attempts.entry(id).or_insert(Touched::Updated(attempt.rev));
+        self.attempts
+            .entry(id)
+            .or_insert(Touched::Updated(attempt.rev));
         let result = change(attempt);
         if matches!(attempt.state, AttemptState::Finished { .. })
             && let Some(attempt) = self.books.attempts.remove(&id)
@@ -199,7 +220,9 @@ impl<'a> Draft<'a> {
         next: MachineState,
         bill: Option<(Category, Option<Payer>)>,
     ) -> Result<bool, IllegalTransition> {
-        let Some(mut machine) = self.books.machines.get(&id).cloned() else { return Ok(false) };
+        let Some(mut machine) = self.books.machines.get(&id).cloned() else {
+            return Ok(false);
+        };
         let read = machine.rev;
         machine.enter(next, self.now)?;
         self.machines.entry(id).or_insert(Touched::Updated(read));
@@ -225,9 +248,20 @@ impl<'a> Draft<'a> {
     pub(super) fn payer(&self, build: BuildId, attempt: Option<AttemptId>) -> Option<Payer> {
         let spec = match self.books.builds.get(&build) {
             Some(build) => &build.spec,
-            None => &self.finished.iter().find(|finished| finished.id == build)?.spec,
+            None => {
+                &self
+                    .finished
+                    .iter()
+                    .find(|finished| finished.id == build)?
+                    .spec
+            }
         };
-        Some(Payer { build, attempt, pipeline: spec.pipeline, project: spec.project.clone() })
+        Some(Payer {
+            build,
+            attempt,
+            pipeline: spec.pipeline,
+            project: spec.project.clone(),
+        })
     }
 }
 

@@ -120,7 +120,15 @@ impl Epoch {
                 let _ = report.send(Fault::Store(error));
             }
         }));
-        (Self { token, tasks, watch, faults }, receiver)
+        (
+            Self {
+                token,
+                tasks,
+                watch,
+                faults,
+            },
+            receiver,
+        )
     }
 }
 
@@ -174,13 +182,18 @@ impl Engine {
     }
 
     pub(super) fn epoch(&self) -> Epoch {
-        self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.epoch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Runs a task until it ends or the epoch does.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let epoch = self.epoch();
-        epoch.tasks.spawn(epoch.token.run_until_cancelled_owned(task));
+        epoch
+            .tasks
+            .spawn(epoch.token.run_until_cancelled_owned(task));
     }
 
     /// Changes the books and begins the commit of the same changes.
@@ -252,4 +265,16 @@ impl Engine {
     pub(super) fn provider(&self, name: &str) -> Option<&Arc<dyn Provider>> {
         self.parts.providers.get(name)
     }
+}
+
+/// An error with its causes, for one line of the log.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

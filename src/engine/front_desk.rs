@@ -50,11 +50,15 @@ impl Desk for FrontDesk {
     async fn retry_build(&self, id: BuildId, who: &str) -> Result<Accepted, DeskError> {
         let build = self.engine.parts.store.build(id).await?;
         let build = build.ok_or_else(|| not_found("build", id))?;
-        self.engine.retry(build.spec.pipeline, |other, _| other.id == id, who).await
+        self.engine
+            .retry(build.spec.pipeline, |other, _| other.id == id, who)
+            .await
     }
 
     async fn retry_pipeline(&self, id: PipelineId, who: &str) -> Result<Accepted, DeskError> {
-        self.engine.retry(id, |_, result| result != BuildResult::Success, who).await
+        self.engine
+            .retry(id, |_, result| result != BuildResult::Success, who)
+            .await
     }
 
     async fn apply(&self, declarations: Vec<Declaration>) -> Result<Vec<Applied>, ApplyError> {
@@ -66,7 +70,12 @@ impl Desk for FrontDesk {
     }
 
     async fn images(&self) -> Result<Vec<Image>, DeskError> {
-        Ok(self.engine.books().current_images().map(|image| Image::clone(image)).collect())
+        Ok(self
+            .engine
+            .books()
+            .current_images()
+            .map(|image| Image::clone(image))
+            .collect())
     }
 
     async fn policies(&self) -> Result<Vec<Policy>, DeskError> {
@@ -101,7 +110,11 @@ impl Desk for FrontDesk {
         self.engine.explain_build(id).await
     }
 
-    async fn create_token(&self, name: &str, role: TokenRole) -> Result<(Token, String), DeskError> {
+    async fn create_token(
+        &self,
+        name: &str,
+        role: TokenRole,
+    ) -> Result<(Token, String), DeskError> {
         let now = self.engine.parts.clock.now();
         let mut random = [0_u8; TOKEN_BYTES];
         self.engine.parts.ids.fill(&mut random);
@@ -125,7 +138,10 @@ impl Desk for FrontDesk {
 
     async fn revoke_token(&self, id: TokenId) -> Result<(), DeskError> {
         let known = self.engine.parts.store.tokens().await?;
-        if !known.iter().any(|token| token.id == id && token.revoked_at.is_none()) {
+        if !known
+            .iter()
+            .any(|token| token.id == id && token.revoked_at.is_none())
+        {
             return Err(not_found("token", id));
         }
         let written = self.engine.write_durably(|draft| {

@@ -26,10 +26,12 @@ impl ExtentIndex for StoreIndex {
     async fn standing(&self, attempt: AttemptId) -> Result<Option<Standing>, IndexError> {
         let attempt = self.store.attempt(attempt).await?;
         Ok(attempt.map(|attempt| match attempt.state {
-            AttemptState::Finished { .. } => Standing::Over { stored: attempt.cursor.stored },
-            AttemptState::Bound | AttemptState::Running { .. } => {
-                Standing::Open { stored: attempt.cursor.stored }
-            }
+            AttemptState::Finished { .. } => Standing::Over {
+                stored: attempt.cursor.stored,
+            },
+            AttemptState::Bound | AttemptState::Running { .. } => Standing::Open {
+                stored: attempt.cursor.stored,
+            },
         }))
     }
 

@@ -47,9 +47,18 @@ impl Engine {
         let hash = hex(&Sha256::digest(submission.document.as_bytes()));
         match self.parts.store.pipeline_by_key(&key).await? {
             None => self.queue_document(submission, Some((key, hash))).await,
-            Some(known) if known.idempotency.as_ref().is_some_and(|(_, same)| *same == hash) => {
+            Some(known)
+                if known
+                    .idempotency
+                    .as_ref()
+                    .is_some_and(|(_, same)| *same == hash) =>
+            {
                 let builds = self.builds_of(known.id).await?;
-                Ok(Accepted { pipeline: known, builds, repeated: true })
+                Ok(Accepted {
+                    pipeline: known,
+                    builds,
+                    repeated: true,
+                })
             }
             Some(known) => Err(DeskError::Conflict(format!(
                 "the Idempotency-Key {key:?} was used with another document, for {}",
@@ -64,15 +73,30 @@ impl Engine {
         idempotency: Option<(String, String)>,
     ) -> Result<Accepted, DeskError> {
         let limits = &self.parts.settings.pipeline_limits;
-        let draft = spec::parse_pipeline(&submission.document, limits).map_err(DeskError::Invalid)?;
+        let draft =
+            spec::parse_pipeline(&submission.document, limits).map_err(DeskError::Invalid)?;
         let problems = self.unsatisfiable(&draft);
         if !problems.is_empty() {
             return Err(DeskError::Invalid(problems));
         }
-        let PipelineDraft { name, project, labels, priority, builds } = draft;
+        let PipelineDraft {
+            name,
+            project,
+            labels,
+            priority,
+            builds,
+        } = draft;
         let submitted_by = submission.submitted_by;
-        self.queue(NewPipeline { name, project, labels, priority, submitted_by, idempotency, builds })
-            .await
+        self.queue(NewPipeline {
+            name,
+            project,
+            labels,
+            priority,
+            submitted_by,
+            idempotency,
+            builds,
+        })
+        .await
     }
 
     /// Builds that no image of the catalogue can build, each with the nearest images and what fails.
@@ -102,7 +126,9 @@ impl Engine {
     /// Queues a pipeline; answers once it is durable.
     pub(super) async fn queue(&self, new: NewPipeline) -> Result<Accepted, DeskError> {
         if !self.is_running() {
-            return Err(DeskError::Busy("the orchestrator is loading its state".to_owned()));
+            return Err(DeskError::Busy(
+                "the orchestrator is loading its state".to_owned(),
+            ));
         }
         let open = self.books().builds.len();
         if open + new.builds.len() > MAX_OPEN_BUILDS {
@@ -112,7 +138,11 @@ impl Engine {
         }
         let now = self.parts.clock.now();
         let (pipeline, builds) = self.rows(new, now);
-        let accepted = Accepted { pipeline: pipeline.clone(), builds: builds.clone(), repeated: false };
+        let accepted = Accepted {
+            pipeline: pipeline.clone(),
+            builds: builds.clone(),
+            repeated: false,
+        };
         let written = self.write(|draft| {
             insert(draft, pipeline, builds);
             Ok(())
@@ -186,8 +216,14 @@ impl Engine {
 
     /// All builds of a pipeline, in document order.
     async fn builds_of(&self, pipeline: PipelineId) -> Result<Vec<Build>, DeskError> {
-        let filter = BuildFilter { pipeline: Some(pipeline), ..BuildFilter::default() };
-        let page = Page { before: None, limit: MAX_RETRIED };
+        let filter = BuildFilter {
+            pipeline: Some(pipeline),
+            ..BuildFilter::default()
+        };
+        let page = Page {
+            before: None,
+            limit: MAX_RETRIED,
+        };
         let mut builds = self.parts.store.builds(&filter, page).await?;
         builds.sort_by_key(|build| build.id);
         Ok(builds)
@@ -205,7 +241,10 @@ pub(super) fn desk_error(fault: Fault) -> DeskError {
 }
 
 pub(super) fn not_found(what: &'static str, id: impl std::fmt::Display) -> DeskError {
-    DeskError::NotFound { what, id: id.to_string() }
+    DeskError::NotFound {
+        what,
+        id: id.to_string(),
+    }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -213,10 +252,16 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 fn row(pipeline: &Pipeline, ids: &[BuildId], id: BuildId, draft: BuildDraft) -> Build {
-    let needs: Vec<BuildId> =
-        draft.needs.iter().filter_map(|place| ids.get(*place).copied()).collect();
+    let needs: Vec<BuildId> = draft
+        .needs
+        .iter()
+        .filter_map(|place| ids.get(*place).copied())
+        .collect();
     let state = if needs.is_empty() {
-        BuildState::Queued { since: pipeline.submitted_at, not_before: pipeline.submitted_at }
+        BuildState::Queued {
+            since: pipeline.submitted_at,
+            not_before: pipeline.submitted_at,
+        }
     } else {
         BuildState::Waiting
     };
@@ -238,7 +283,14 @@ fn row(pipeline: &Pipeline, ids: &[BuildId], id: BuildId, draft: BuildDraft) -> 
         log_limit_bytes: draft.log_limit_bytes,
         submitted_at: pipeline.submitted_at,
     };
-    Build { id, spec: Arc::new(spec), state, attempts: 0, cancel: None, rev: 0 }
+    Build {
+        id,
+        spec: Arc::new(spec),
+        state,
+        attempts: 0,
+        cancel: None,
+        rev: 0,
+    }
 }
 
 fn insert(draft: &mut Draft<'_>, pipeline: Pipeline, builds: Vec<Build>) {
@@ -256,15 +308,24 @@ fn insert(draft: &mut Draft<'_>, pipeline: Pipeline, builds: Vec<Build>) {
 
 /// Drafts that repeat `builds`; what they need outside of them is taken as met.
 fn drafts_of(builds: &[Build]) -> Vec<BuildDraft> {
-    let places: BTreeMap<BuildId, usize> =
-        builds.iter().enumerate().map(|(place, build)| (build.id, place)).collect();
-    builds.iter().map(|build| draft_of(build, &places)).collect()
+    let places: BTreeMap<BuildId, usize> = builds
+        .iter()
+        .enumerate()
+        .map(|(place, build)| (build.id, place))
+        .collect();
+    builds
+        .iter()
+        .map(|build| draft_of(build, &places))
+        .collect()
 }
 
 fn draft_of(build: &Build, places: &BTreeMap<BuildId, usize>) -> BuildDraft {
     let spec = build.spec.as_ref().clone();
-    let needs: BTreeSet<usize> =
-        spec.needs.iter().filter_map(|need| places.get(need).copied()).collect();
+    let needs: BTreeSet<usize> = spec
+        .needs
+        .iter()
+        .filter_map(|need| places.get(need).copied())
+        .collect();
     BuildDraft {
         name: spec.name,
         labels: spec.labels,

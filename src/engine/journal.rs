@@ -30,12 +30,17 @@ enum State {
 /// Begins a commit: when this returns, its place in the order is taken.
 pub(super) fn begin(store: &Arc<dyn Store>, changes: Vec<Change>) -> Pending {
     if changes.is_empty() {
-        return Pending { state: State::Done(Ok(())) };
+        return Pending {
+            state: State::Done(Ok(())),
+        };
     }
     let store = Arc::clone(store);
     let mut commit = Box::pin(async move { store.commit(changes).await });
     // The store takes its place in the order at the first poll; the real waker comes later.
-    let state = match commit.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    let state = match commit
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(result) => State::Done(result),
         Poll::Pending => State::Running(commit),
     };

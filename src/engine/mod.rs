@@ -15,7 +15,10 @@ mod bring_up;
 mod catalogue;
 mod desk;
 mod draft;
-#[expect(clippy::module_inception, reason = "the room is named for its main piece")]
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named for its main piece"
+)]
 mod engine;
 mod explain;
 mod front_desk;

@@ -31,9 +31,14 @@ pub(super) fn end_attempt(
     verdict: &str,
     after: MachineAfter,
 ) -> Result<(), IllegalTransition> {
-    let Some(attempt) = draft.books.attempts.get(&id) else { return Ok(()) };
+    let Some(attempt) = draft.books.attempts.get(&id) else {
+        return Ok(());
+    };
     let (build, machine) = (attempt.build, attempt.machine);
-    let finished = AttemptState::Finished { outcome: outcome.clone(), at: draft.now };
+    let finished = AttemptState::Finished {
+        outcome: outcome.clone(),
+        at: draft.now,
+    };
     if let Some(result) = draft.change_attempt(id, |attempt| attempt.enter(finished)) {
         result?;
     }
@@ -49,25 +54,44 @@ fn release_machine(
     outcome: &Outcome,
     after: MachineAfter,
 ) -> Result<(), IllegalTransition> {
-    let Some(machine) = draft.books.machines.get(&id) else { return Ok(()) };
+    let Some(machine) = draft.books.machines.get(&id) else {
+        return Ok(());
+    };
     if machine.state.claim() != Some(claim) {
         return Ok(());
     }
     let (category, next) = match (&machine.state, after) {
-        (MachineState::Busy { instance, endpoint, .. }, MachineAfter::Idle) => {
+        (
+            MachineState::Busy {
+                instance, endpoint, ..
+            },
+            MachineAfter::Idle,
+        ) => {
             let (instance, endpoint) = (instance.clone(), *endpoint);
-            (work_category(outcome), MachineState::Idle { instance, endpoint })
+            (
+                work_category(outcome),
+                MachineState::Idle { instance, endpoint },
+            )
         }
         (MachineState::Busy { instance, .. }, MachineAfter::Drain(reason)) => {
             let instance = Some(instance.clone());
-            (work_category(outcome), MachineState::Draining { instance, reason })
+            (
+                work_category(outcome),
+                MachineState::Draining { instance, reason },
+            )
         }
         (MachineState::Intended { .. }, MachineAfter::Idle) => {
             (Category::Boot, MachineState::Intended { claim: None })
         }
         (MachineState::Booting { instance, .. }, MachineAfter::Idle) => {
             let instance = instance.clone();
-            (Category::Boot, MachineState::Booting { instance, claim: None })
+            (
+                Category::Boot,
+                MachineState::Booting {
+                    instance,
+                    claim: None,
+                },
+            )
         }
         (state, MachineAfter::Drain(reason)) => {
             let instance = state.instance().cloned();
@@ -108,7 +132,9 @@ fn end_or_requeue(
     outcome: &Outcome,
     verdict: &str,
 ) -> Result<(), IllegalTransition> {
-    let Some(build) = draft.books.builds.get(&id) else { return Ok(()) };
+    let Some(build) = draft.books.builds.get(&id) else {
+        return Ok(());
+    };
     let result = match (outcome, &build.cancel) {
         (Outcome::Exited(0), _) => BuildResult::Success,
         (Outcome::TimedOut, _) => BuildResult::TimedOut,
@@ -127,13 +153,22 @@ fn end_or_requeue(
 }
 
 fn requeue(draft: &mut Draft<'_>, id: BuildId, verdict: &str) -> Result<(), IllegalTransition> {
-    let Some(build) = draft.books.builds.get(&id) else { return Ok(()) };
+    let Some(build) = draft.books.builds.get(&id) else {
+        return Ok(());
+    };
     let not_before = draft.now + retry_wait(build.attempts);
     let message = format!(
         "attempt {} of {} failed: {verdict}; next one at {not_before}",
         build.attempts, build.spec.max_attempts
     );
-    draft.enter_build(id, BuildState::Queued { since: draft.now, not_before }, message)?;
+    draft.enter_build(
+        id,
+        BuildState::Queued {
+            since: draft.now,
+            not_before,
+        },
+        message,
+    )?;
     Ok(())
 }
 
@@ -155,14 +190,21 @@ pub(super) fn finish_build(
 ) -> Result<(), IllegalTransition> {
     let mut work = vec![(id, result, reason.to_owned())];
     while let Some((id, result, reason)) = work.pop() {
-        let Some(build) = draft.books.builds.get(&id) else { continue };
+        let Some(build) = draft.books.builds.get(&id) else {
+            continue;
+        };
         let name = build.spec.name.clone();
         let started_at = started_at(draft, id);
         let message = match reason.as_str() {
             "" => result.word().to_owned(),
             reason => format!("{}: {reason}", result.word()),
         };
-        let next = BuildState::Finished { result, reason, started_at, at: draft.now };
+        let next = BuildState::Finished {
+            result,
+            reason,
+            started_at,
+            at: draft.now,
+        };
         draft.enter_build(id, next, message)?;
         for dependent in draft.books.dependents.remove(&id).unwrap_or_default() {
             if result == BuildResult::Success {
@@ -189,7 +231,10 @@ fn started_at(draft: &Draft<'_>, id: BuildId) -> Option<Timestamp> {
 /// Queues a waiting build once the last of what it needs has succeeded.
 fn queue_if_ready(draft: &mut Draft<'_>, id: BuildId) -> Result<(), IllegalTransition> {
     if draft.books.one_need_met(id) {
-        let queued = BuildState::Queued { since: draft.now, not_before: draft.now };
+        let queued = BuildState::Queued {
+            since: draft.now,
+            not_before: draft.now,
+        };
         draft.enter_build(id, queued, "all it needs has succeeded".to_owned())?;
     }
     Ok(())

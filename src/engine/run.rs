@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{MachineId, MachineState, Span};
 
 use super::books::Books;
-use super::engine::{Engine, Epoch, Fault};
+use super::engine::{Engine, Epoch, Fault, chain};
 
 /// First wait before the state is loaded anew after a fault; doubles up to the longest.
 const FIRST_RELOAD_WAIT: Span = Span::from_millis(200);
@@ -24,14 +24,15 @@ impl Engine {
             match self.run_epoch(&shutdown).await {
                 Ok(()) => return,
                 Err(fault) => {
-                    let error: &dyn std::error::Error = &fault;
-                    tracing::error!(error, "loading the state anew");
+                    tracing::error!(error = chain(&fault), "loading the state anew");
                 }
             }
             if self.parts.clock.now().since(begun) > LONGEST_RELOAD_WAIT {
                 wait = FIRST_RELOAD_WAIT;
             }
-            shutdown.run_until_cancelled(self.parts.clock.sleep(wait)).await;
+            shutdown
+                .run_until_cancelled(self.parts.clock.sleep(wait))
+                .await;
             wait = Span::from_micros(wait.micros() * 2).min(LONGEST_RELOAD_WAIT);
         }
     }
@@ -42,9 +43,24 @@ impl Engine {
         self.begin_epoch(epoch.clone(), Books::load(open));
         self.adopt();
         for task in [
-            tokio::spawn(epoch.token.clone().run_until_cancelled_owned(Self::plan_loop(Arc::clone(self)))),
-            tokio::spawn(epoch.token.clone().run_until_cancelled_owned(Self::sweep_loop(Arc::clone(self)))),
-            tokio::spawn(epoch.token.clone().run_until_cancelled_owned(Self::lease_loop(Arc::clone(self)))),
+            tokio::spawn(
+                epoch
+                    .token
+                    .clone()
+                    .run_until_cancelled_owned(Self::plan_loop(Arc::clone(self))),
+            ),
+            tokio::spawn(
+                epoch
+                    .token
+                    .clone()
+                    .run_until_cancelled_owned(Self::sweep_loop(Arc::clone(self))),
+            ),
+            tokio::spawn(
+                epoch
+                    .token
+                    .clone()
+                    .run_until_cancelled_owned(Self::lease_loop(Arc::clone(self))),
+            ),
         ] {
             epoch.tasks.spawn(task);
         }
@@ -64,15 +80,22 @@ impl Engine {
 
     /// Takes up every machine where the books have it.
     fn adopt(self: &Arc<Self>) {
-        let machines: Vec<(MachineId, MachineState)> =
-            self.books().machines.values().map(|m| (m.id, m.state.clone())).collect();
+        let machines: Vec<(MachineId, MachineState)> = self
+            .books()
+            .machines
+            .values()
+            .map(|m| (m.id, m.state.clone()))
+            .collect();
         for (id, state) in machines {
             let engine = Arc::clone(self);
             match state {
                 MachineState::Intended { .. } | MachineState::Booting { .. } => {
                     self.spawn(engine.bring_up(id));
                 }
-                MachineState::Busy { claim: (_, attempt), .. } => self.spawn(engine.drive(attempt)),
+                MachineState::Busy {
+                    claim: (_, attempt),
+                    ..
+                } => self.spawn(engine.drive(attempt)),
                 MachineState::Draining { .. } => self.spawn(engine.end_machine(id)),
                 // Its next build, the lease loop or the sweep will find out how it is.
                 MachineState::Idle { .. } => {}

@@ -56,10 +56,17 @@ impl Engine {
         let user = {
             let books = self.books();
             let machine = books.machines.get(&id).ok_or(NoSession::NotUp)?;
-            let image = books.images.get(&(machine.image.clone(), machine.image_version));
+            let image = books
+                .images
+                .get(&(machine.image.clone(), machine.image_version));
             image.ok_or(NoSession::NotUp)?.spec.login.user.clone()
         };
-        let keys = self.parts.store.machine_keys(id).await?.ok_or(NoSession::NotUp)?;
+        let keys = self
+            .parts
+            .store
+            .machine_keys(id)
+            .await?
+            .ok_or(NoSession::NotUp)?;
         let target = Target {
             endpoint,
             user,
@@ -74,7 +81,10 @@ impl Engine {
 
     /// The session of a machine, if one is open.
     pub(super) fn open_session(&self, id: MachineId) -> Option<Arc<dyn Session>> {
-        self.sessions_lock().get(&id).filter(|session| session.is_open()).cloned()
+        self.sessions_lock()
+            .get(&id)
+            .filter(|session| session.is_open())
+            .cloned()
     }
 
     /// Closes and forgets a machine's session.
@@ -96,7 +106,9 @@ impl Engine {
     fn sessions_lock(
         &self,
     ) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<MachineId, Arc<dyn Session>>> {
-        self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.sessions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Extends the leases of all machines that are up, for ever.
@@ -112,7 +124,10 @@ impl Engine {
     fn extend_leases_once(self: &Arc<Self>) {
         let up: Vec<MachineId> = {
             let books = self.books();
-            let up = books.machines.values().filter(|m| m.state.endpoint().is_some());
+            let up = books
+                .machines
+                .values()
+                .filter(|m| m.state.endpoint().is_some());
             up.map(|machine| machine.id).collect()
         };
         for id in up {

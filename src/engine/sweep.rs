@@ -46,8 +46,14 @@ impl Absence {
     /// One more complete listing without the instance.
     fn again(known: Option<Self>, now: Timestamp) -> Self {
         match known {
-            Some(Self { listings, since }) => Self { listings: listings + 1, since },
-            None => Self { listings: 1, since: now },
+            Some(Self { listings, since }) => Self {
+                listings: listings + 1,
+                since,
+            },
+            None => Self {
+                listings: 1,
+                since: now,
+            },
         }
     }
 
@@ -69,7 +75,10 @@ impl Engine {
                     }
                 }
             }
-            self.parts.clock.sleep(self.parts.settings.sweep_interval).await;
+            self.parts
+                .clock
+                .sleep(self.parts.settings.sweep_interval)
+                .await;
         }
     }
 
@@ -81,15 +90,19 @@ impl Engine {
         memory: &mut Memory,
     ) {
         let now = self.parts.clock.now();
-        let found: BTreeMap<MachineId, &Instance> =
-            listing.instances.iter().map(|instance| (instance.machine, instance)).collect();
+        let found: BTreeMap<MachineId, &Instance> = listing
+            .instances
+            .iter()
+            .map(|instance| (instance.machine, instance))
+            .collect();
         for id in self.launched_machines(provider.name()) {
             match found.get(&id).map(|instance| instance.state) {
                 Some(InstanceState::Pending | InstanceState::Running) => {
                     memory.absent.remove(&id);
                 }
                 Some(InstanceState::Stopping | InstanceState::Terminated) => {
-                    self.machine_lost(id, "its instance was ended from outside").await;
+                    self.machine_lost(id, "its instance was ended from outside")
+                        .await;
                 }
                 None if listing.complete => {
                     let absence = Absence::again(memory.absent.get(&id).copied(), now);
@@ -134,16 +147,25 @@ impl Engine {
             };
             let reason = Reason::Failed(why.to_owned());
             match state {
-                MachineState::Booting { claim: Some((_, id)), .. }
+                MachineState::Booting {
+                    claim: Some((_, id)),
+                    ..
+                }
                 | MachineState::Busy { claim: (_, id), .. } => {
                     attempt = Some(id);
                     let outcome = Outcome::Infrastructure(why.to_owned());
                     end_attempt(draft, id, &outcome, why, MachineAfter::Drain(reason))?;
                 }
-                MachineState::Booting { claim: None, instance }
+                MachineState::Booting {
+                    claim: None,
+                    instance,
+                }
                 | MachineState::Idle { instance, .. } => {
                     let message = reason.sentence();
-                    let next = MachineState::Draining { instance: Some(instance), reason };
+                    let next = MachineState::Draining {
+                        instance: Some(instance),
+                        reason,
+                    };
                     draft.enter_machine(id, next, Some((Category::Idle, None)))?;
                     draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
                 }
@@ -169,7 +191,10 @@ impl Engine {
         let books = self.books();
         let is_orphan = |instance: &&Instance| {
             !books.machines.contains_key(&instance.machine)
-                && matches!(instance.state, InstanceState::Pending | InstanceState::Running)
+                && matches!(
+                    instance.state,
+                    InstanceState::Pending | InstanceState::Running
+                )
                 && now.since(instance.launched_at) >= ORPHAN_AGE
         };
         let seen: BTreeMap<InstanceId, u32> = listing
@@ -182,7 +207,9 @@ impl Engine {
             })
             .collect();
         memory.orphans.clone_from(&seen);
-        let due = seen.into_iter().filter(|(_, sightings)| *sightings >= ORPHAN_SIGHTINGS);
+        let due = seen
+            .into_iter()
+            .filter(|(_, sightings)| *sightings >= ORPHAN_SIGHTINGS);
         due.map(|(id, _)| id).take(ORPHANS_PER_SWEEP).collect()
     }
 
@@ -212,9 +239,19 @@ impl Engine {
         pauses.reset();
         let mut absence = None;
         loop {
-            let Some((provider, instance)) = self.draining(id) else { return };
+            let Some((provider, instance)) = self.draining(id) else {
+                return;
+            };
             if let Some(provider) = self.provider(&provider).cloned() {
-                match end_once(&provider, id, instance, &mut absence, self.parts.clock.now()).await {
+                match end_once(
+                    &provider,
+                    id,
+                    instance,
+                    &mut absence,
+                    self.parts.clock.now(),
+                )
+                .await
+                {
                     Ok(true) => {
                         self.machine_gone(id).await;
                         return;
@@ -245,10 +282,18 @@ impl Engine {
 
     async fn machine_gone(&self, id: MachineId) {
         let written = self.write_durably(|draft| {
-            let Some(machine) = draft.books.machines.get(&id) else { return Ok(()) };
-            let MachineState::Draining { reason, .. } = &machine.state else { return Ok(()) };
+            let Some(machine) = draft.books.machines.get(&id) else {
+                return Ok(());
+            };
+            let MachineState::Draining { reason, .. } = &machine.state else {
+                return Ok(());
+            };
             let reason = reason.clone();
-            draft.enter_machine(id, MachineState::Gone { reason }, Some((Category::Drain, None)))?;
+            draft.enter_machine(
+                id,
+                MachineState::Gone { reason },
+                Some((Category::Drain, None)),
+            )?;
             draft.record(Change::DeleteMachineKeys(id));
             let cost = draft.last_cost(id);
             let message = format!("proved gone; it cost {cost} in all");
@@ -277,7 +322,10 @@ async fn end_once(
         }
     }
     let listing = provider.list().await?;
-    let found = listing.instances.iter().find(|found| found.machine == machine);
+    let found = listing
+        .instances
+        .iter()
+        .find(|found| found.machine == machine);
     match found.map(|found| found.state) {
         Some(InstanceState::Terminated) => return Ok(true),
         None if listing.complete => {

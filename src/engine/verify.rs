@@ -12,7 +12,7 @@ use crate::model::{
 use crate::spec::BuildDraft;
 
 use super::desk::{Accepted, DeskError, ProbeVerdict};
-use super::engine::Engine;
+use super::engine::{Engine, chain};
 use super::index::StoreIndex;
 use super::intake::{NewPipeline, not_found};
 
@@ -26,7 +26,11 @@ const VERIFIES: &str = "verifies";
 impl Engine {
     /// Queues the verification of an image.
     pub(super) async fn verify(&self, name: &str, who: &str) -> Result<Accepted, DeskError> {
-        let image = self.books().image(name).cloned().ok_or_else(|| not_found("image", name))?;
+        let image = self
+            .books()
+            .image(name)
+            .cloned()
+            .ok_or_else(|| not_found("image", name))?;
         if image.spec.probes.is_empty() {
             return Err(DeskError::Refused(format!(
                 "image {name:?} has no probes to run; add `probes:` to its file"
@@ -75,9 +79,14 @@ impl Engine {
     /// Compares the claims with the findings of a finished verification.
     pub(super) async fn verdicts_of(&self, id: BuildId) -> Result<Vec<ProbeVerdict>, DeskError> {
         let store = &self.parts.store;
-        let build = store.build(id).await?.ok_or_else(|| not_found("build", id))?;
+        let build = store
+            .build(id)
+            .await?
+            .ok_or_else(|| not_found("build", id))?;
         let Some(name) = build.spec.labels.get(VERIFIES) else {
-            return Err(DeskError::Refused(format!("{id} is not the verification of an image")));
+            return Err(DeskError::Refused(format!(
+                "{id} is not the verification of an image"
+            )));
         };
         if !matches!(build.state, BuildState::Finished { .. }) {
             return Err(DeskError::Refused(format!("{id} has not finished")));
@@ -87,11 +96,16 @@ impl Engine {
         let machine = store.machine(attempt.machine).await?;
         let version = machine.map(|machine| machine.image_version);
         let images = store.images(Some(name)).await?;
-        let image = images.into_iter().find(|image| Some(image.version) == version);
+        let image = images
+            .into_iter()
+            .find(|image| Some(image.version) == version);
         let image = image.ok_or_else(|| not_found("image", name))?;
         let mut verdicts = Vec::new();
         for (place, step) in build.spec.steps.iter().enumerate() {
-            let record = attempt.steps.iter().find(|r| usize::try_from(r.index) == Ok(place));
+            let record = attempt
+                .steps
+                .iter()
+                .find(|r| usize::try_from(r.index) == Ok(place));
             let found = self.printed(&attempt, record).await?;
             let passed = record.is_some_and(|record| record.exit_code == Some(0));
             let claim = image.spec.capabilities.get(&step.name);
@@ -106,18 +120,28 @@ impl Engine {
         attempt: &Attempt,
         record: Option<&StepRecord>,
     ) -> Result<Vec<String>, DeskError> {
-        let Some(record) = record else { return Ok(Vec::new()) };
+        let Some(record) = record else {
+            return Ok(Vec::new());
+        };
         let end = record.log_end.unwrap_or(attempt.cursor.stored);
         let end = end.min(record.log_start + PROBE_OUTPUT);
         let index = Arc::new(StoreIndex::new(Arc::clone(&self.parts.store)));
-        let bytes = self.parts.logs.read(attempt.id, index, record.log_start, end);
+        let bytes = self
+            .parts
+            .logs
+            .read(attempt.id, index, record.log_start, end);
         let bytes: Vec<bytes::Bytes> = bytes.try_collect().await.map_err(|error| {
-            let error: &dyn std::error::Error = &error;
+            let error = chain(&error);
             tracing::error!(attempt.id = %attempt.id, error, "log of a verification not readable");
             DeskError::Refused("the log of the verification cannot be read".to_owned())
         })?;
         let text = String::from_utf8_lossy(&bytes.concat()).into_owned();
-        Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+        Ok(text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect())
     }
 }
 
@@ -136,5 +160,10 @@ fn judge(
         }
         None => (Vec::new(), !passed),
     };
-    ProbeVerdict { capability: capability.to_owned(), claimed, found, agrees }
+    ProbeVerdict {
+        capability: capability.to_owned(),
+        claimed,
+        found,
+        agrees,
+    }
 }

@@ -32,11 +32,7 @@ impl Engine {
     }
 
     /// Asks for the end of every unfinished build of a pipeline.
-    pub(super) async fn ask_cancel_all(
-        &self,
-        id: PipelineId,
-        who: &str,
-    ) -> Result<u32, DeskError> {
+    pub(super) async fn ask_cancel_all(&self, id: PipelineId, who: &str) -> Result<u32, DeskError> {
         if self.parts.store.pipeline(id).await?.is_none() {
             return Err(not_found("pipeline", id));
         }
@@ -46,8 +42,14 @@ impl Engine {
             .write_durably(|draft| {
                 let of_it = |build: &&Build| build.spec.pipeline == id && build.cancel.is_none();
                 // Last first: a build is canceled before one that it needs could skip it.
-                let builds: Vec<BuildId> =
-                    draft.books.builds.values().filter(of_it).map(|build| build.id).rev().collect();
+                let builds: Vec<BuildId> = draft
+                    .books
+                    .builds
+                    .values()
+                    .filter(of_it)
+                    .map(|build| build.id)
+                    .rev()
+                    .collect();
                 for build in &builds {
                     wake.extend(cancel(draft, *build, &reason)?);
                 }
@@ -66,7 +68,12 @@ impl Engine {
         let open = self.books().builds.get(&id).cloned();
         match open {
             Some(build) => Ok(build),
-            None => self.parts.store.build(id).await?.ok_or_else(|| not_found("build", id)),
+            None => self
+                .parts
+                .store
+                .build(id)
+                .await?
+                .ok_or_else(|| not_found("build", id)),
         }
     }
 
@@ -90,23 +97,40 @@ fn cancel(
     id: BuildId,
     reason: &str,
 ) -> Result<Option<AttemptId>, IllegalTransition> {
-    let Some(build) = draft.books.builds.get(&id) else { return Ok(None) };
+    let Some(build) = draft.books.builds.get(&id) else {
+        return Ok(None);
+    };
     if build.cancel.is_some() {
         return Ok(None);
     }
     let state = build.state.clone();
-    let wish =
-        Cancel { at: draft.now, reason: reason.to_owned(), result: BuildResult::Canceled };
+    let wish = Cancel {
+        at: draft.now,
+        reason: reason.to_owned(),
+        result: BuildResult::Canceled,
+    };
     draft.change_build(id, |build| build.ask_cancel(wish));
-    draft.event(Subject::Build(id), EventKind::BuildCancelAsked, reason.to_owned());
+    draft.event(
+        Subject::Build(id),
+        EventKind::BuildCancelAsked,
+        reason.to_owned(),
+    );
     match state {
         BuildState::Waiting | BuildState::Queued { .. } => {
             finish_build(draft, id, BuildResult::Canceled, reason)?;
             Ok(None)
         }
-        BuildState::Bound { machine, attempt, .. } if is_coming(draft, machine) => {
+        BuildState::Bound {
+            machine, attempt, ..
+        } if is_coming(draft, machine) => {
             // The machine stays on its way up: the planner gives it another build, or ends it.
-            end_attempt(draft, attempt, &Outcome::Canceled, reason, MachineAfter::Idle)?;
+            end_attempt(
+                draft,
+                attempt,
+                &Outcome::Canceled,
+                reason,
+                MachineAfter::Idle,
+            )?;
             Ok(None)
         }
         BuildState::Bound { attempt, .. } | BuildState::Running { attempt, .. } => {
@@ -118,7 +142,10 @@ fn cancel(
 
 fn is_coming(draft: &Draft<'_>, id: MachineId) -> bool {
     draft.books.machines.get(&id).is_some_and(|machine| {
-        matches!(machine.state, MachineState::Intended { .. } | MachineState::Booting { .. })
+        matches!(
+            machine.state,
+            MachineState::Intended { .. } | MachineState::Booting { .. }
+        )
     })
 }
 
@@ -132,7 +159,10 @@ fn end_idle(
     };
     let (instance, category) = match &machine.state {
         MachineState::Idle { instance, .. } => (Some(instance.clone()), Category::Idle),
-        MachineState::Booting { instance, claim: None } => (Some(instance.clone()), Category::Boot),
+        MachineState::Booting {
+            instance,
+            claim: None,
+        } => (Some(instance.clone()), Category::Boot),
         MachineState::Intended { claim: None } => (None, Category::Boot),
         MachineState::Draining { .. } => return Ok(Ok(machine.clone())),
         MachineState::Intended { .. }
@@ -148,7 +178,16 @@ fn end_idle(
     };
     let reason = Reason::Requested(who.to_owned());
     let message = reason.sentence();
-    draft.enter_machine(id, MachineState::Draining { instance, reason }, Some((category, None)))?;
+    draft.enter_machine(
+        id,
+        MachineState::Draining { instance, reason },
+        Some((category, None)),
+    )?;
     draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
-    Ok(draft.books.machines.get(&id).cloned().ok_or_else(|| not_found("machine", id)))
+    Ok(draft
+        .books
+        .machines
+        .get(&id)
+        .cloned()
+        .ok_or_else(|| not_found("machine", id)))
 }

@@ -5,9 +5,7 @@
 //! that the entries of a machine add up to its cost exactly, however finely it is cut: the sum of
 //! build costs and overhead is the sum of machine costs. Caller: `engine`.
 
-use crate::model::{
-    AttemptId, BuildId, Category, Entry, Machine, Money, PipelineId, Timestamp,
-};
+use crate::model::{AttemptId, BuildId, Category, Entry, Machine, Money, PipelineId, Timestamp};
 
 /// Who caused a stretch of machine time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +51,11 @@ pub fn settle(
 
 /// What a machine has cost at `now`, time not yet billed included.
 pub fn cost_at(machine: &Machine, now: Timestamp) -> Money {
-    machine.shape.price_usd_micro_per_hour.cost_of(now.since(machine.created_at)).max(machine.billed)
+    machine
+        .shape
+        .price_usd_micro_per_hour
+        .cost_of(now.since(machine.created_at))
+        .max(machine.billed)
 }
 
 #[cfg(test)]
@@ -93,7 +95,15 @@ mod tests {
         let mut machine = machine(1_000_000);
         let start = machine.created_at;
         assert_eq!(settle(&mut machine, start, Category::Idle, None), None);
-        assert_eq!(settle(&mut machine, start - Span::from_secs(1), Category::Idle, None), None);
+        assert_eq!(
+            settle(
+                &mut machine,
+                start - Span::from_secs(1),
+                Category::Idle,
+                None
+            ),
+            None
+        );
     }
 
     proptest! {

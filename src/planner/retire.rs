@@ -38,7 +38,7 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
                     reason,
                 });
             }
-            None => add(&mut pool, snapshot, *id, machine, plan),
+            None => add(&mut pool, snapshot, now, (*id, machine), plan),
         }
     }
     pool
@@ -66,8 +66,8 @@ fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Optio
 fn add(
     pool: &mut Pool,
     snapshot: &Snapshot,
-    id: MachineId,
-    machine: &MachineView,
+    now: Timestamp,
+    (id, machine): (MachineId, &MachineView),
     plan: &mut Plan,
 ) {
     match machine.phase {

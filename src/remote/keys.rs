@@ -17,7 +17,13 @@ pub fn generate(
 ) -> Result<MachineKeys, ssh_key::Error> {
     let (host_private, host_public) = pair(machine, host_seed)?;
     let (client_private, client_public) = pair(machine, client_seed)?;
-    Ok(MachineKeys { machine, host_private, host_public, client_private, client_public })
+    Ok(MachineKeys {
+        machine,
+        host_private,
+        host_public,
+        client_private,
+        client_public,
+    })
 }
 
 fn pair(machine: MachineId, seed: &[u8; 32]) -> Result<(Secret, String), ssh_key::Error> {
