@@ -39,8 +39,35 @@
 //! | `GET /whoami` | R | [`view::WhoAmI`] |
 //! | `GET /openapi.json` | none | this table for programs |
 //!
-//! Outside of `/api/v1`, for nobody in particular: `GET /healthz` ([`view::Health`]), `GET /readyz`
-//! ([`view::Readiness`], 503 when not ready), `GET /metrics` (Prometheus text), `GET /api/docs/`
-//! (a page to browse this in), and `GET /`, which leads there.
+//! Outside of `/api/v1`: `GET /metrics` (R, Prometheus text), and for anybody `GET /healthz`
+//! ([`view::Health`]), `GET /readyz` ([`view::Readiness`], 503 when not ready), `GET /api/docs/` (a
+//! page to browse this in), and `GET /`, which leads there.
+//!
+//! # How a request passes
+//! `serve` (limits on connections and heads, orderly end) -> `frame` (other sites kept out, time
+//! bounded, panics caught, errors written, counted) -> compression -> `auth` (token, role) -> a
+//! handler. Streams read the store and the logs as the truth; nudges only tell when to look.
 
+mod auth;
+mod docs;
+mod document;
+mod error;
+mod extract;
+mod frame;
+mod gauges;
+mod handlers;
+pub mod limits;
+mod origin;
+mod routes;
+mod serve;
+mod source;
+mod state;
+mod stream;
 pub mod view;
+
+pub use auth::{AuthMode, LoopbackOnly, NotLoopback};
+pub use gauges::describe_metrics;
+pub use routes::{openapi_json, router};
+pub use serve::{Ended, serve};
+pub use source::{LogBytes, LogSource, LogSourceError};
+pub use state::{ApiParts, ApiState};

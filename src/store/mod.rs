@@ -152,6 +152,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// A build by id.
     async fn build(&self, id: BuildId) -> Result<Option<Build>, StoreError>;
+    /// How many builds stand in each state that is not the end. Asked at every scrape of metrics:
+    /// an engine that can count without reading the rows should.
+    async fn open_builds(&self) -> Result<Tally, StoreError> {
+        let mut tally = Tally::new();
+        for build in self.open_work().await?.builds {
+            *tally.entry(build.state.word().to_owned()).or_default() += 1;
+        }
+        Ok(tally)
+    }
     /// Builds, newest first.
     async fn builds(
         &self,

@@ -111,13 +111,20 @@ impl fmt::Display for SubjectView {
 )]
 pub struct SubjectParseError(String);
 
+impl SubjectParseError {
+    /// For this text.
+    pub(in crate::api) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl FromStr for SubjectView {
     type Err = SubjectParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse_subject(text)
             .map(Self::from)
-            .ok_or_else(|| SubjectParseError(text.to_owned()))
+            .ok_or_else(|| SubjectParseError::new(text))
     }
 }
 

@@ -32,7 +32,8 @@ pub use catalogue::{
     ImageView, PolicyView, ShapeView, VerdictView,
 };
 pub use cost::{CostGroupWord, CostReport, CostRowView};
-pub use event::{EventPage, EventView, SubjectKind, SubjectView};
+pub(super) use event::parse_subject;
+pub use event::{EventPage, EventView, SubjectKind, SubjectParseError, SubjectView};
 pub use log::{LogChunk, LogEnd};
 pub use machine::{HoldView, MachineStateWord, MachineView};
 pub use page::Page;

@@ -15,12 +15,8 @@ pub struct Health {
 /// Whether the service can take work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
-    /// All of the below.
+    /// Whether it can.
     pub ready: bool,
-    /// The engine has loaded its state and its loops run.
-    pub engine: bool,
-    /// The store answers.
-    pub store: bool,
-    /// The service was not asked to stop.
-    pub serving: bool,
+    /// What is in the way, one sentence each; empty when ready.
+    pub waiting_for: Vec<String>,
 }
