@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::api::view::{AcceptedView, PipelineDetail};
+use crate::api::view::{AcceptedView, PipelineDetail, ResultWord};
 
 use super::host::Stopwatch;
 
@@ -92,9 +92,9 @@ impl Server {
         loop {
             let detail: PipelineDetail = self.get(&format!("/pipelines/{id}")).await?;
             if detail.builds.iter().all(|build| build.result.is_some()) {
-                let failed = detail.builds.iter().find(|build| build.result_word() != "success");
+                let failed = detail.builds.iter().find(|build| build.result != Some(ResultWord::Success));
                 if let Some(failed) = failed {
-                    bail!("{} ended as {}", failed.id, failed.result_word());
+                    bail!("{} did not succeed: {:?}", failed.id, failed.reason);
                 }
                 return Ok(detail);
             }
