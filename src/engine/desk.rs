@@ -86,6 +86,9 @@ pub enum DeskError {
         /// As it was asked for.
         id: String,
     },
+    /// The Idempotency-Key was used with another document.
+    #[error("{0}")]
+    Conflict(String),
     /// What is asked cannot be done in the present state.
     #[error("{0}")]
     Refused(String),
@@ -151,6 +154,9 @@ pub enum ApplyError {
     /// Problems, each with the index of its declaration.
     #[error("{} problem(s) in the declarations", .0.len())]
     Invalid(Vec<(usize, Problem)>),
+    /// The engine is loading its state; try again soon.
+    #[error("the orchestrator is loading its state")]
+    Busy,
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
