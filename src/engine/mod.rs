@@ -1,7 +1,43 @@
 //! Floor 3: the only place where decisions meet effects.
+//!
+//! The engine holds everything that is not over in its books (`books`), changes them in drafts that
+//! become transactions (`draft`, `journal`), lets the planner decide (`reconcile`), and carries out
+//! what is recorded: `bring_up` (launch to readiness), `attempt` (a build on its machine), `sweep`
+//! (ends machines, finds lost and leaked ones), `sessions` (SSH, leases). `outcome` holds what
+//! follows from an end. `intake`, `wish`, `catalogue`, `verify` and `explain` answer clients through
+//! the desk. `run` is its life: crash-only, a fault loads the state anew.
+//!
+//! It knows port traits, never concrete adapters. Callers: `app`; `api` through [`Desk`].
 
+mod attempt;
+mod books;
+mod bring_up;
+mod catalogue;
 mod desk;
+mod draft;
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named for its main piece"
+)]
+mod engine;
+mod explain;
+mod front_desk;
+mod index;
+mod intake;
+mod journal;
+mod outcome;
+mod reconcile;
+mod retry;
+mod run;
+mod sessions;
+mod sweep;
+mod verify;
+mod wish;
 
+pub use books::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_LIFETIME, DEFAULT_MAX_MACHINES};
 pub use desk::{
     Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,
 };
+pub use engine::{Engine, Fault, Parts, Settings};
+pub use front_desk::FrontDesk;
+pub use index::StoreIndex;

@@ -130,6 +130,8 @@ pub enum Reason {
     Failed(String),
     /// The build for which it was launched no longer needs it.
     Unneeded,
+    /// Builds that it cannot run wait for the room it takes under a limit.
+    MakeRoom,
     /// Somebody asked for its end.
     Requested(String),
 }
@@ -145,6 +147,7 @@ impl Reason {
             Self::BootFailed(why) => format!("did not boot: {why}"),
             Self::Failed(why) => format!("failed: {why}"),
             Self::Unneeded => "no build needs it any more".to_owned(),
+            Self::MakeRoom => "makes room for builds that it cannot run".to_owned(),
             Self::Requested(who) => format!("ended on request of {who}"),
         }
     }
@@ -194,6 +197,17 @@ impl MachineState {
         }
     }
 
+    /// Where its SSH server listens, once it is ready.
+    pub const fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::Idle { endpoint, .. } | Self::Busy { endpoint, .. } => Some(*endpoint),
+            Self::Intended { .. }
+            | Self::Booting { .. }
+            | Self::Draining { .. }
+            | Self::Gone { .. } => None,
+        }
+    }
+
     /// The provider's name for it, if a launch was answered.
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
@@ -217,6 +231,11 @@ impl Machine {
         use MachineState::{Booting, Busy, Draining, Gone, Idle, Intended};
         let legal = match (&self.state, &next) {
             (Intended { claim: held }, Booting { claim, .. }) => held == claim,
+            // A machine on its way up loses its build, or is given another one.
+            (Intended { claim: held }, Intended { claim })
+            | (Booting { claim: held, .. }, Booting { claim, .. }) => {
+                held.is_none() != claim.is_none()
+            }
             // A launch bound before boot becomes busy with just that build.
             (Booting { claim: Some(held), .. }, Busy { claim, .. }) => held == claim,
             (Booting { claim: None, .. } | Busy { .. }, Idle { .. })

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{BuildId, Money, Rate, Span, Timestamp};
 
+use super::plan::{Action, Blocked, Kept, Plan, Waiting};
+use super::snapshot::Snapshot;
+
 /// What the planner would do now, and what it is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanReport {
@@ -67,4 +70,93 @@ pub struct MachineCost {
     pub age: Span,
     /// Cost so far, unbilled time included.
     pub cost: Money,
+}
+
+/// Puts a plan into words.
+pub fn render(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> PlanReport {
+    PlanReport {
+        at: now,
+        actions: plan
+            .actions
+            .iter()
+            .map(|action| action_words(snapshot, action))
+            .collect(),
+        waiting: plan
+            .waiting
+            .iter()
+            .map(|waiting| waiting_report(snapshot, waiting))
+            .collect(),
+        machines: plan
+            .kept
+            .iter()
+            .map(|kept| kept_words(snapshot, kept, now))
+            .collect(),
+        wake_at: plan.wake_at,
+    }
+}
+
+fn action_words(snapshot: &Snapshot, action: &Action) -> String {
+    match action {
+        Action::Bind { build, machine, .. } => {
+            let image = snapshot
+                .machines
+                .get(machine)
+                .and_then(|m| snapshot.image(m.image));
+            let image = image.map_or("?", |image| &image.name);
+            format!("bind {build} to {machine} ({image}), which is warm")
+        }
+        Action::Launch {
+            machine,
+            image,
+            version,
+            build,
+            ..
+        } => {
+            let name = snapshot.image(*image).map_or("?", |image| &image.name);
+            format!("launch {machine} from {name} version {version} for {build}")
+        }
+        Action::Drain { machine, reason } => format!("end {machine}: {}", reason.sentence()),
+    }
+}
+
+fn waiting_report(snapshot: &Snapshot, waiting: &Waiting) -> WaitingReport {
+    let class = snapshot.classes.get(&waiting.class);
+    WaitingReport {
+        requires: class
+            .map(|class| class.requires.clone())
+            .unwrap_or_default(),
+        builds: u64::try_from(waiting.builds).unwrap_or(u64::MAX),
+        first: waiting.first,
+        why: blocked_words(snapshot, &waiting.why),
+    }
+}
+
+/// Why builds wait, as a clause.
+pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
+    match why {
+        Blocked::NoImage => "no image of the catalogue can build it".to_owned(),
+        Blocked::Limit(place) => match snapshot.limits.get(*place) {
+            Some(limit) => {
+                format!(
+                    "policy {:?} allows {} machines at once",
+                    limit.name, limit.machines
+                )
+            }
+            None => "a limit is reached".to_owned(),
+        },
+        Blocked::Cooling(until) => {
+            format!("launches of all fitting images failed lately; next try at {until}")
+        }
+        Blocked::Backoff(until) => format!("its next attempt is due at {until}"),
+    }
+}
+
+fn kept_words(snapshot: &Snapshot, kept: &Kept, now: Timestamp) -> String {
+    let image = snapshot
+        .machines
+        .get(&kept.machine)
+        .and_then(|m| snapshot.image(m.image));
+    let image = image.map_or("?", |image| &image.name);
+    let left = Span::from_secs(kept.until.since(now).micros() / 1_000_000);
+    format!("keep {} ({image}) idle for another {left}", kept.machine)
 }

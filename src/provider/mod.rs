@@ -50,6 +50,16 @@ pub enum InstanceState {
     Terminated,
 }
 
+/// How often and for how long an instance must be absent from complete listings to be proved gone:
+/// a provider's listings may lag behind its launches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbsenceProof {
+    /// Complete listings without it, in a row.
+    pub listings: u32,
+    /// Time from the first to the last of them.
+    pub over: Span,
+}
+
 /// All instances that carry our tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
@@ -104,6 +114,9 @@ pub struct ProviderError {
 pub trait Provider: Send + Sync + std::fmt::Debug {
     /// The name images refer to.
     fn name(&self) -> &str;
+
+    /// What it takes for an instance that complete listings do not show to be proved gone.
+    fn absence_proof(&self) -> AbsenceProof;
 
     /// Boots an instance.
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, ProviderError>;

@@ -3,6 +3,8 @@
 //! The remote run contract is in `runner.sh`; this module's traits are what the engine sees of it.
 //! Caller: `engine`.
 
+pub mod keys;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -55,7 +55,8 @@ pub struct OpenWork {
     pub attempts: Vec<Attempt>,
     /// Machines that are not proved gone.
     pub machines: Vec<Machine>,
-    /// All image versions that are active or have a machine that is not gone.
+    /// Image versions that are active, or have a machine that is not gone, or are the newest of
+    /// their name.
     pub images: Vec<Image>,
     /// The current version of each policy.
     pub policies: Vec<Policy>,

@@ -1,0 +1,409 @@
+//! What the engine knows: everything that is not over, in memory, with the planner's snapshot kept
+//! in step. Changed only through a [`super::draft::Draft`], which records each change for the store.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::matching;
+use crate::model::{
+    Attempt, AttemptId, Build, BuildId, BuildResult, BuildSpec, BuildState, Image, ImageState,
+    Machine, MachineId, MachineState, Policy, Requirements, Span, Timestamp,
+};
+use crate::planner::{
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Phase, QueueKey, Snapshot,
+};
+use crate::store::OpenWork;
+
+/// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
+pub const DEFAULT_MAX_MACHINES: u32 = 10;
+/// Idle time unless a policy says otherwise.
+pub const DEFAULT_IDLE_TIMEOUT: Span = Span::from_secs(5 * 60);
+/// Lifetime unless a policy says otherwise: a day keeps caches warm and drift small.
+pub const DEFAULT_MAX_LIFETIME: Span = Span::from_secs(24 * 3_600);
+
+/// First pause of an image's launches after one failed; doubles with each failure in a row.
+const FIRST_COOL_DOWN: Span = Span::from_secs(5);
+/// Longest such pause: a broken image costs a launch per five minutes at most.
+const LONGEST_COOL_DOWN: Span = Span::from_secs(300);
+
+/// What builds have in common that can run on the same machines.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct ClassKey {
+    requires: Requirements,
+    image: Option<String>,
+    fresh: bool,
+}
+
+/// Everything that is not over.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) builds: BTreeMap<BuildId, Build>,
+    pub(super) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(super) machines: BTreeMap<MachineId, Machine>,
+    /// Builds that wait for a build.
+    pub(super) dependents: BTreeMap<BuildId, Vec<BuildId>>,
+    /// How many of the builds that a build needs have not succeeded yet.
+    unmet: BTreeMap<BuildId, usize>,
+    /// Image versions that are current or have a machine.
+    pub(super) images: BTreeMap<(String, u32), Arc<Image>>,
+    pub(super) policies: BTreeMap<String, Policy>,
+    pub(super) snapshot: Snapshot,
+    classes: BTreeMap<ClassKey, ClassId>,
+    indices: BTreeMap<String, ImageIndex>,
+    /// Launches that failed in a row.
+    failures: BTreeMap<ImageIndex, u32>,
+}
+
+impl Books {
+    /// The books as the store has them.
+    pub(super) fn load(open: OpenWork) -> Self {
+        let mut books = Self::default();
+        for image in open.images {
+            books
+                .images
+                .insert((image.name.clone(), image.version), Arc::new(image));
+        }
+        books.policies = open
+            .policies
+            .into_iter()
+            .map(|policy| (policy.name.clone(), policy))
+            .collect();
+        books.catalogue_changed();
+        for machine in open.machines {
+            books.put_machine(machine);
+        }
+        for attempt in open.attempts {
+            books.attempts.insert(attempt.id, attempt);
+        }
+        for build in open.builds {
+            let met = |need: &&BuildId| open.needed.get(need) == Some(&BuildResult::Success);
+            let unmet = build.spec.needs.len() - build.spec.needs.iter().filter(met).count();
+            books.wait_for(&build, unmet);
+            books.put_build(build);
+        }
+        books
+    }
+
+    /// The current version of an image.
+    pub(super) fn image(&self, name: &str) -> Option<&Arc<Image>> {
+        let versions = (name.to_owned(), 0)..=(name.to_owned(), u32::MAX);
+        self.images
+            .range(versions)
+            .map(|(_, image)| image)
+            .find(|image| image.state == ImageState::Active)
+    }
+
+    /// The version that a changed image of this name gets.
+    pub(super) fn next_image_version(&self, name: &str) -> u32 {
+        let versions = (name.to_owned(), 0)..=(name.to_owned(), u32::MAX);
+        self.images
+            .range(versions)
+            .next_back()
+            .map_or(1, |((_, version), _)| version + 1)
+    }
+
+    /// All current images, by name.
+    pub(super) fn current_images(&self) -> impl Iterator<Item = &Arc<Image>> {
+        self.images
+            .values()
+            .filter(|image| image.state == ImageState::Active)
+    }
+
+    /// The image at a planner's index.
+    pub(super) fn image_at(&self, index: ImageIndex) -> Option<&Arc<Image>> {
+        self.image(&self.snapshot.image(index)?.name)
+    }
+
+    /// Notes that a build waits for `unmet` others.
+    pub(super) fn wait_for(&mut self, build: &Build, unmet: usize) {
+        if unmet == 0 {
+            return;
+        }
+        self.unmet.insert(build.id, unmet);
+        for need in &build.spec.needs {
+            self.dependents.entry(*need).or_default().push(build.id);
+        }
+    }
+
+    /// Notes that one build that `id` waits for has succeeded; true when it was the last.
+    pub(super) fn one_need_met(&mut self, id: BuildId) -> bool {
+        match self.unmet.get_mut(&id) {
+            Some(unmet) if *unmet > 1 => {
+                *unmet -= 1;
+                false
+            }
+            Some(_) => {
+                self.unmet.remove(&id);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Stores a build's new value and keeps the queue in step.
+    pub(super) fn put_build(&mut self, build: Build) {
+        self.snapshot.dequeue(build.id);
+        if let BuildState::Queued { since, not_before } = build.state {
+            let class = self.class_of(&build.spec);
+            self.snapshot.enqueue(
+                class,
+                queue_key(&build),
+                Some(not_before).filter(|at| *at > since),
+            );
+        }
+        if build.state.is_finished() {
+            self.builds.remove(&build.id);
+            self.unmet.remove(&build.id);
+        } else {
+            self.builds.insert(build.id, build);
+        }
+    }
+
+    /// Stores a machine's new value and keeps the planner's view in step.
+    pub(super) fn put_machine(&mut self, machine: Machine) {
+        if matches!(machine.state, MachineState::Gone { .. }) {
+            self.snapshot.machines.remove(&machine.id);
+            self.machines.remove(&machine.id);
+            return;
+        }
+        let image = self.index_of(&machine.image);
+        self.snapshot
+            .machines
+            .insert(machine.id, machine_view(&machine, image));
+        self.machines.insert(machine.id, machine);
+    }
+
+    /// Recomputes what depends on images and policies.
+    pub(super) fn catalogue_changed(&mut self) {
+        let names: BTreeSet<String> = self.images.keys().map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let index = self.index_of(&name);
+            let version = self.image(&name).map(|image| image.version);
+            let knobs = Knobs::of(&self.policies, &name);
+            if let Some(view) = self.snapshot.images.get_mut(index.0) {
+                view.version = version;
+                view.idle_timeout = knobs.idle_timeout;
+                view.max_lifetime = knobs.max_lifetime;
+                view.max_builds = knobs.max_builds;
+            }
+        }
+        self.snapshot.limits = self.limits();
+        let classes: Vec<(ClassKey, ClassId)> = self
+            .classes
+            .iter()
+            .map(|(key, id)| (key.clone(), *id))
+            .collect();
+        for (key, id) in classes {
+            let candidates = self.candidates(&key);
+            if let Some(class) = self.snapshot.classes.get_mut(&id) {
+                class.candidates = candidates;
+            }
+        }
+    }
+
+    /// A launch of the image worked: the next ones need not wait.
+    pub(super) fn launch_worked(&mut self, image: &str) {
+        let index = self.index_of(image);
+        if self.failures.remove(&index).is_some()
+            && let Some(view) = self.snapshot.images.get_mut(index.0)
+        {
+            view.cooling_until = None;
+        }
+    }
+
+    /// A launch of the image failed: the next ones wait, the longer the more failed in a row.
+    pub(super) fn launch_failed(&mut self, image: &str, now: Timestamp) {
+        let index = self.index_of(image);
+        let failures = self.failures.entry(index).or_default();
+        *failures += 1;
+        let doubled = FIRST_COOL_DOWN.micros() << (*failures - 1).min(16);
+        let wait = Span::from_micros(doubled).min(LONGEST_COOL_DOWN);
+        if let Some(view) = self.snapshot.images.get_mut(index.0) {
+            view.cooling_until = Some(now + wait);
+        }
+    }
+
+    /// The planner's index of an image, given out at first sight.
+    pub(super) fn index_of(&mut self, name: &str) -> ImageIndex {
+        if let Some(index) = self.indices.get(name) {
+            return *index;
+        }
+        let index = ImageIndex(self.snapshot.images.len());
+        let knobs = Knobs::of(&self.policies, name);
+        self.snapshot.images.push(ImageView {
+            name: name.to_owned(),
+            version: None,
+            idle_timeout: knobs.idle_timeout,
+            max_lifetime: knobs.max_lifetime,
+            max_builds: knobs.max_builds,
+            cooling_until: None,
+        });
+        self.indices.insert(name.to_owned(), index);
+        index
+    }
+
+    fn class_of(&mut self, spec: &BuildSpec) -> ClassId {
+        let key = ClassKey {
+            requires: spec.requires.clone(),
+            image: spec.image.clone(),
+            fresh: spec.fresh,
+        };
+        if let Some(id) = self.classes.get(&key) {
+            return *id;
+        }
+        self.forget_unused_classes();
+        let id = ClassId(self.classes.values().map(|id| id.0 + 1).max().unwrap_or(0));
+        let class = Class {
+            requires: describe(&key),
+            fresh: key.fresh,
+            candidates: self.candidates(&key),
+            ..Class::default()
+        };
+        self.snapshot.classes.insert(id, class);
+        self.classes.insert(key, id);
+        id
+    }
+
+    /// Classes without builds are kept for the next build of their kind, up to a bound.
+    fn forget_unused_classes(&mut self) {
+        /// A matrix of a thousand distinct requirements is large; what is beyond is made anew.
+        const KEPT_CLASSES: usize = 1_024;
+        if self.classes.len() < KEPT_CLASSES {
+            return;
+        }
+        self.snapshot
+            .classes
+            .retain(|_, class| !class.ready.is_empty() || !class.later.is_empty());
+        let used = &self.snapshot.classes;
+        self.classes.retain(|_, id| used.contains_key(id));
+    }
+
+    fn candidates(&self, key: &ClassKey) -> Vec<Candidate> {
+        let images = self.current_images().map(AsRef::as_ref);
+        let matches = matching::match_catalogue(&key.requires, key.image.as_deref(), images);
+        let mut candidates: Vec<Candidate> = matches
+            .candidates
+            .iter()
+            .filter_map(|candidate| {
+                Some(Candidate {
+                    price: candidate.price,
+                    spare: candidate.spare,
+                    image: *self.indices.get(candidate.image)?,
+                    shape: candidate.shape,
+                })
+            })
+            .collect();
+        candidates.sort_unstable();
+        candidates
+    }
+
+    fn limits(&self) -> Vec<Limit> {
+        let of_images = |policy: &Policy| {
+            let known = policy
+                .spec
+                .images
+                .iter()
+                .filter_map(|name| self.indices.get(name));
+            (!policy.spec.images.is_empty()).then(|| known.copied().collect())
+        };
+        let mut limits: Vec<Limit> = self
+            .policies
+            .values()
+            .filter_map(|policy| {
+                let machines = policy.spec.max_machines?;
+                Some(Limit {
+                    name: policy.name.clone(),
+                    images: of_images(policy),
+                    machines,
+                })
+            })
+            .collect();
+        if limits.iter().all(|limit| limit.images.is_some()) {
+            let name = "built-in".to_owned();
+            limits.push(Limit {
+                name,
+                images: None,
+                machines: DEFAULT_MAX_MACHINES,
+            });
+        }
+        limits
+    }
+}
+
+/// What a class needs, in words.
+fn describe(key: &ClassKey) -> String {
+    let mut words = matching::describe(&key.requires);
+    if let Some(image) = &key.image {
+        words = format!("{words}, on image {image}");
+    }
+    if key.fresh {
+        words.push_str(", on a fresh machine");
+    }
+    words
+}
+
+/// What policies say about one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Knobs {
+    idle_timeout: Span,
+    max_lifetime: Span,
+    max_builds: u32,
+}
+
+impl Knobs {
+    /// A policy that names the image, then one that names none, then the built-in value; among
+    /// several the first by name.
+    fn of(policies: &BTreeMap<String, Policy>, image: &str) -> Self {
+        let named = policies
+            .values()
+            .filter(|p| p.spec.images.iter().any(|name| name == image));
+        let general = policies.values().filter(|p| p.spec.images.is_empty());
+        let specs: Vec<_> = named.chain(general).map(|policy| &policy.spec).collect();
+        Self {
+            idle_timeout: specs
+                .iter()
+                .find_map(|spec| spec.idle_timeout)
+                .unwrap_or(DEFAULT_IDLE_TIMEOUT),
+            max_lifetime: specs
+                .iter()
+                .find_map(|spec| spec.max_lifetime)
+                .unwrap_or(DEFAULT_MAX_LIFETIME),
+            max_builds: specs
+                .iter()
+                .find_map(|spec| spec.max_builds_per_machine)
+                .unwrap_or(u32::MAX),
+        }
+    }
+}
+
+fn queue_key(build: &Build) -> QueueKey {
+    QueueKey {
+        priority: Reverse(build.spec.priority),
+        submitted_at: build.spec.submitted_at,
+        build: build.id,
+    }
+}
+
+fn machine_view(machine: &Machine, image: ImageIndex) -> MachineView {
+    MachineView {
+        image,
+        version: machine.image_version,
+        price: machine.shape.price_usd_micro_per_hour,
+        phase: phase_of(machine),
+        created_at: machine.created_at,
+        builds_done: machine.builds_done,
+        held_until: machine.hold.as_ref().map(|hold| hold.until),
+    }
+}
+
+const fn phase_of(machine: &Machine) -> Phase {
+    match &machine.state {
+        MachineState::Intended { claim } | MachineState::Booting { claim, .. } => Phase::Coming {
+            claimed: claim.is_some(),
+        },
+        MachineState::Idle { .. } => Phase::Idle(machine.since),
+        MachineState::Busy { .. } => Phase::Busy,
+        MachineState::Draining { .. } | MachineState::Gone { .. } => Phase::Ending,
+    }
+}

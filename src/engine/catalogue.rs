@@ -1,0 +1,203 @@
+//! Changes the catalogue and the policies: versioned rows, current at once.
+
+use std::sync::Arc;
+
+use crate::model::{EventKind, Image, ImageSpec, ImageState, Policy, PolicySpec, Subject};
+use crate::spec::{self, Problem};
+
+use super::desk::{Applied, ApplyError, Declaration, DeskError};
+use super::draft::Draft;
+use super::engine::{Engine, Fault};
+use super::intake::{desk_error, not_found};
+
+/// A declaration that was read without a problem.
+enum Parsed {
+    Image(String, ImageSpec),
+    Policy(String, PolicySpec),
+}
+
+impl Engine {
+    /// Makes all declarations current, or none.
+    pub(super) async fn apply_all(
+        &self,
+        declarations: Vec<Declaration>,
+    ) -> Result<Vec<Applied>, ApplyError> {
+        let parsed = self.parse_all(&declarations)?;
+        let applied = self
+            .write_durably(|draft| {
+                let applied = parsed
+                    .into_iter()
+                    .map(|parsed| apply(draft, parsed))
+                    .collect();
+                draft.books.catalogue_changed();
+                Ok(applied)
+            })
+            .await;
+        self.nudge();
+        applied.map_err(|fault| match fault {
+            Fault::Store(error) => ApplyError::Store(error),
+            Fault::Illegal(_) | Fault::Plan(_) => ApplyError::Busy,
+        })
+    }
+
+    fn parse_all(&self, declarations: &[Declaration]) -> Result<Vec<Parsed>, ApplyError> {
+        if !self.is_running() {
+            return Err(ApplyError::Busy);
+        }
+        let mut problems = Vec::new();
+        let mut parsed: Vec<Parsed> = Vec::new();
+        for (place, declaration) in declarations.iter().enumerate() {
+            match self.parse(declaration) {
+                Ok(one) if parsed.iter().any(|other| other.key() == one.key()) => {
+                    problems.push((
+                        place,
+                        whole_document(format!("{} is declared twice", one.key().1)),
+                    ));
+                }
+                Ok(one) => parsed.push(one),
+                Err(found) => problems.extend(found.into_iter().map(|problem| (place, problem))),
+            }
+        }
+        if problems.is_empty() {
+            Ok(parsed)
+        } else {
+            Err(ApplyError::Invalid(problems))
+        }
+    }
+
+    fn parse(&self, declaration: &Declaration) -> Result<Parsed, Vec<Problem>> {
+        match declaration {
+            Declaration::Image(text) => {
+                let (name, spec) = spec::parse_image(text)?;
+                if self.provider(&spec.provider).is_none() {
+                    let known: Vec<&str> =
+                        self.parts.providers.keys().map(String::as_str).collect();
+                    return Err(vec![whole_document(format!(
+                        "provider {:?} is not configured; configured: {}",
+                        spec.provider,
+                        known.join(", ")
+                    ))]);
+                }
+                Ok(Parsed::Image(name, spec))
+            }
+            Declaration::Policy(text) => {
+                let (name, spec) = spec::parse_policy(text)?;
+                Ok(Parsed::Policy(name, spec))
+            }
+        }
+    }
+
+    /// Takes an image out of the catalogue.
+    pub(super) async fn remove(&self, name: &str, who: &str) -> Result<Image, DeskError> {
+        let removed = self
+            .write_durably(|draft| {
+                let Some(image) = draft.books.image(name).cloned() else {
+                    return Ok(None);
+                };
+                let removed = retire(draft, &image, ImageState::Removed);
+                let message = format!("version {} removed by {who}", removed.version);
+                draft.event(
+                    Subject::Image(name.to_owned()),
+                    EventKind::ImageApplied,
+                    message,
+                );
+                draft.books.catalogue_changed();
+                Ok(Some(removed))
+            })
+            .await
+            .map_err(desk_error)?;
+        self.nudge();
+        removed.ok_or_else(|| not_found("image", name))
+    }
+}
+
+impl Parsed {
+    /// Kind and name: what may be declared once.
+    fn key(&self) -> (&'static str, &str) {
+        match self {
+            Self::Image(name, _) => ("image", name),
+            Self::Policy(name, _) => ("policy", name),
+        }
+    }
+}
+
+fn whole_document(message: String) -> Problem {
+    Problem {
+        line: 1,
+        column: 1,
+        path: String::new(),
+        message,
+    }
+}
+
+fn apply(draft: &mut Draft<'_>, parsed: Parsed) -> Applied {
+    match parsed {
+        Parsed::Image(name, spec) => apply_image(draft, name, spec),
+        Parsed::Policy(name, spec) => apply_policy(draft, name, spec),
+    }
+}
+
+fn apply_image(draft: &mut Draft<'_>, name: String, spec: ImageSpec) -> Applied {
+    let current = draft.books.image(&name).cloned();
+    if let Some(same) = current.as_ref().filter(|current| current.spec == spec) {
+        return Applied::Unchanged {
+            name,
+            version: same.version,
+        };
+    }
+    if let Some(current) = current {
+        retire(draft, &current, ImageState::Superseded);
+    }
+    let version = draft.books.next_image_version(&name);
+    let applied_at = draft.now;
+    let state = ImageState::Active;
+    draft.insert_image(Image {
+        name: name.clone(),
+        version,
+        state,
+        spec,
+        applied_at,
+        rev: 0,
+    });
+    let message = format!("version {version} is current");
+    draft.event(
+        Subject::Image(name.clone()),
+        EventKind::ImageApplied,
+        message,
+    );
+    Applied::Changed { name, version }
+}
+
+fn retire(draft: &mut Draft<'_>, image: &Arc<Image>, state: ImageState) -> Image {
+    let read = image.rev;
+    let mut retired = Image::clone(image);
+    retired.state = state;
+    retired.rev += 1;
+    draft.update_image(retired.clone(), read);
+    retired
+}
+
+fn apply_policy(draft: &mut Draft<'_>, name: String, spec: PolicySpec) -> Applied {
+    let current = draft.books.policies.get(&name);
+    if let Some(same) = current.filter(|current| current.spec == spec) {
+        return Applied::Unchanged {
+            name,
+            version: same.version,
+        };
+    }
+    let version = current.map_or(1, |current| current.version + 1);
+    draft.insert_policy(Policy {
+        name: name.clone(),
+        version,
+        spec,
+        applied_at: draft.now,
+        rev: 0,
+    });
+    let message = format!("version {version} is current");
+    draft.event(
+        Subject::Policy(name.clone()),
+        EventKind::PolicyApplied,
+        message,
+    );
+    Applied::Changed { name, version }
+}

@@ -1,0 +1,258 @@
+//! Says why a build stands where it stands, and what happens next.
+
+use crate::matching;
+use crate::model::{Build, BuildId, BuildState, Image, MachineState, Span, Timestamp};
+use crate::planner::{self, Explanation, ImageVerdict};
+
+use super::books::Books;
+use super::desk::DeskError;
+use super::engine::Engine;
+use super::intake::not_found;
+
+impl Engine {
+    pub(super) async fn explain_build(&self, id: BuildId) -> Result<Explanation, DeskError> {
+        let now = self.parts.clock.now();
+        if let Some(explanation) = self.explain_open(id, now) {
+            return Ok(explanation);
+        }
+        let build = self
+            .parts
+            .store
+            .build(id)
+            .await?
+            .ok_or_else(|| not_found("build", id))?;
+        let summary = match &build.state {
+            BuildState::Finished {
+                result, reason, at, ..
+            } if reason.is_empty() => {
+                format!("It ended as {} at {at}.", result.word())
+            }
+            BuildState::Finished {
+                result, reason, at, ..
+            } => {
+                format!("It ended as {} at {at}: {reason}.", result.word())
+            }
+            BuildState::Waiting
+            | BuildState::Queued { .. }
+            | BuildState::Bound { .. }
+            | BuildState::Running { .. } => "It is being taken up.".to_owned(),
+        };
+        let next = format!("Its result never changes; `dormouse retry {id}` queues it again.");
+        let images = images(&self.books(), &build);
+        Ok(Explanation {
+            build: id,
+            state: build.state.word().to_owned(),
+            summary,
+            images,
+            next,
+        })
+    }
+
+    fn explain_open(&self, id: BuildId, now: Timestamp) -> Option<Explanation> {
+        let books = self.books();
+        let build = books.builds.get(&id)?;
+        let (summary, next) = match &build.state {
+            BuildState::Waiting => waiting(&books, build),
+            BuildState::Queued { since, not_before } => {
+                queued(&books, build, now, (*since, *not_before), || {
+                    self.parts.ids.bits(now)
+                })
+            }
+            BuildState::Bound { machine, since, .. } => bound(&books, *machine, *since, now),
+            BuildState::Running { machine, since, .. } => (
+                format!(
+                    "It has run on {machine} for {}.",
+                    seconds(now.since(*since))
+                ),
+                format!(
+                    "It ends by itself, or when its timeout of {} is over.",
+                    build.spec.timeout
+                ),
+            ),
+            // Not in the books.
+            BuildState::Finished { .. } => return None,
+        };
+        let summary = match &build.cancel {
+            Some(cancel) => format!("{summary} Its end was asked for: {}.", cancel.reason),
+            None => summary,
+        };
+        let (state, images) = (build.state.word().to_owned(), images(&books, build));
+        Some(Explanation {
+            build: id,
+            state,
+            summary,
+            images,
+            next,
+        })
+    }
+}
+
+fn seconds(span: Span) -> Span {
+    Span::from_secs(span.micros() / 1_000_000)
+}
+
+fn waiting(books: &Books, build: &Build) -> (String, String) {
+    let open = build
+        .spec
+        .needs
+        .iter()
+        .filter_map(|need| books.builds.get(need));
+    let names: Vec<String> = open
+        .map(|need| format!("{:?} ({}, {})", need.spec.name, need.id, need.state.word()))
+        .collect();
+    (
+        format!(
+            "It needs builds that have not finished: {}.",
+            names.join(", ")
+        ),
+        "It is queued when all of them succeed, and skipped when one does not.".to_owned(),
+    )
+}
+
+/// What a pass of the planner says about the build now.
+fn queued(
+    books: &Books,
+    build: &Build,
+    now: Timestamp,
+    (since, not_before): (Timestamp, Timestamp),
+    mut fresh: impl FnMut() -> u128,
+) -> (String, String) {
+    let age = seconds(now.since(since));
+    if not_before > now {
+        return (
+            format!(
+                "Attempt {} failed for reasons of infrastructure.",
+                build.attempts
+            ),
+            format!("The next attempt is due at {not_before}."),
+        );
+    }
+    let plan = planner::plan(&books.snapshot, now, &mut fresh);
+    if plan
+        .actions
+        .iter()
+        .any(|action| action.build() == Some(build.id))
+    {
+        return (
+            format!("It has been queued for {age}."),
+            "It gets a machine in this very moment.".to_owned(),
+        );
+    }
+    let queued = books.snapshot.queued.get(&build.id);
+    let waiting = queued.and_then(|queued| plan.waiting.iter().find(|w| w.class == queued.class));
+    let Some((queued, waiting)) = queued.zip(waiting) else {
+        return (
+            format!("It has been queued for {age}."),
+            "The planner is about to look.".to_owned(),
+        );
+    };
+    let ahead = books
+        .snapshot
+        .classes
+        .get(&queued.class)
+        .map_or(0, |class| class.ready.range(..queued.key).count());
+    (
+        format!(
+            "It has been queued for {age}, with {ahead} like it ahead: {}.",
+            planner::blocked_words(&books.snapshot, &waiting.why)
+        ),
+        what_helps(books, &waiting.why),
+    )
+}
+
+fn what_helps(books: &Books, why: &planner::Blocked) -> String {
+    match why {
+        planner::Blocked::NoImage => {
+            "Nothing, until an image that fits is applied (`dormouse apply`).".to_owned()
+        }
+        planner::Blocked::Limit(place) => {
+            let name = books
+                .snapshot
+                .limits
+                .get(*place)
+                .map_or("", |limit| limit.name.as_str());
+            format!(
+                "It gets the next machine that fits and becomes free; more at once: raise \
+                 limits.machines of policy {name:?} (`dormouse apply`)."
+            )
+        }
+        planner::Blocked::Cooling(until) | planner::Blocked::Backoff(until) => {
+            format!("The next try is at {until}; `dormouse events` shows what failed.")
+        }
+    }
+}
+
+fn bound(
+    books: &Books,
+    id: crate::model::MachineId,
+    since: Timestamp,
+    now: Timestamp,
+) -> (String, String) {
+    let age = seconds(now.since(since));
+    let Some(machine) = books.machines.get(&id) else {
+        return (
+            format!("It is bound to {id}."),
+            "Its attempt begins anew.".to_owned(),
+        );
+    };
+    let image = &machine.image;
+    match &machine.state {
+        MachineState::Intended { .. } | MachineState::Booting { .. } => (
+            format!("It was bound to {id} ({image}) {age} ago, which is booting."),
+            "It starts when the machine is ready.".to_owned(),
+        ),
+        MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::Draining { .. }
+        | MachineState::Gone { .. } => (
+            format!("It was bound to {id} ({image}) {age} ago."),
+            "Its first step begins at once.".to_owned(),
+        ),
+    }
+}
+
+/// What each image of the catalogue means for the build.
+fn images(books: &Books, build: &Build) -> Vec<ImageVerdict> {
+    let (requires, pin) = (&build.spec.requires, build.spec.image.as_deref());
+    let current: Vec<&Image> = books.current_images().map(AsRef::as_ref).collect();
+    let matches = matching::match_catalogue(requires, pin, current.into_iter());
+    let fitting = matches
+        .candidates
+        .iter()
+        .zip(1_u32..)
+        .map(|(candidate, rank)| ImageVerdict {
+            image: candidate.image.to_owned(),
+            rank: Some(rank),
+            price: Some(candidate.price),
+            verdict: machines_words(books, candidate.image),
+        });
+    let refused = matches.refused.iter().map(|refusal| {
+        let mismatches: Vec<String> = refusal.mismatches.iter().map(ToString::to_string).collect();
+        ImageVerdict {
+            image: refusal.image.to_owned(),
+            rank: None,
+            price: None,
+            verdict: mismatches.join("; "),
+        }
+    });
+    fitting.chain(refused).collect()
+}
+
+fn machines_words(books: &Books, image: &str) -> String {
+    let mut tally = std::collections::BTreeMap::<&str, u32>::new();
+    for machine in books
+        .machines
+        .values()
+        .filter(|machine| machine.image == image)
+    {
+        *tally.entry(machine.state.word()).or_default() += 1;
+    }
+    if tally.is_empty() {
+        return "can build it; no machine is up".to_owned();
+    }
+    let words: Vec<String> = tally
+        .iter()
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
+    format!("can build it; machines: {}", words.join(", "))
+}

@@ -1,0 +1,158 @@
+//! The desk that clients talk to: hands each question to the room that answers it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+use crate::model::{
+    Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Token,
+    TokenId, TokenRole,
+};
+use crate::planner::{self, Explanation, PlanReport};
+
+use super::desk::{
+    Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,
+};
+use super::engine::Engine;
+use super::intake::{desk_error, hex, not_found};
+
+/// Random bytes in a token: as many as its hash has.
+const TOKEN_BYTES: usize = 32;
+
+/// The engine's desk.
+#[derive(Debug, Clone)]
+pub struct FrontDesk {
+    engine: Arc<Engine>,
+}
+
+impl FrontDesk {
+    /// A desk in front of `engine`.
+    pub const fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+#[async_trait]
+impl Desk for FrontDesk {
+    async fn submit(&self, submission: Submission) -> Result<Accepted, DeskError> {
+        self.engine.submit_document(submission).await
+    }
+
+    async fn cancel_build(&self, id: BuildId, who: &str) -> Result<Build, DeskError> {
+        self.engine.ask_cancel(id, who).await
+    }
+
+    async fn cancel_pipeline(&self, id: PipelineId, who: &str) -> Result<u32, DeskError> {
+        self.engine.ask_cancel_all(id, who).await
+    }
+
+    async fn retry_build(&self, id: BuildId, who: &str) -> Result<Accepted, DeskError> {
+        let build = self.engine.parts.store.build(id).await?;
+        let build = build.ok_or_else(|| not_found("build", id))?;
+        self.engine
+            .retry(build.spec.pipeline, |other, _| other.id == id, who)
+            .await
+    }
+
+    async fn retry_pipeline(&self, id: PipelineId, who: &str) -> Result<Accepted, DeskError> {
+        self.engine
+            .retry(id, |_, result| result != BuildResult::Success, who)
+            .await
+    }
+
+    async fn apply(&self, declarations: Vec<Declaration>) -> Result<Vec<Applied>, ApplyError> {
+        self.engine.apply_all(declarations).await
+    }
+
+    async fn remove_image(&self, name: &str, who: &str) -> Result<Image, DeskError> {
+        self.engine.remove(name, who).await
+    }
+
+    async fn images(&self) -> Result<Vec<Image>, DeskError> {
+        Ok(self
+            .engine
+            .books()
+            .current_images()
+            .map(|image| Image::clone(image))
+            .collect())
+    }
+
+    async fn policies(&self) -> Result<Vec<Policy>, DeskError> {
+        Ok(self.engine.books().policies.values().cloned().collect())
+    }
+
+    async fn verify_image(&self, name: &str, who: &str) -> Result<Accepted, DeskError> {
+        self.engine.verify(name, who).await
+    }
+
+    async fn verdicts(&self, build: BuildId) -> Result<Vec<ProbeVerdict>, DeskError> {
+        self.engine.verdicts_of(build).await
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, DeskError> {
+        Ok(self.engine.books().machines.values().cloned().collect())
+    }
+
+    async fn end_machine(&self, id: MachineId, who: &str) -> Result<Machine, DeskError> {
+        self.engine.ask_end(id, who).await
+    }
+
+    async fn plan(&self) -> Result<PlanReport, DeskError> {
+        let now = self.engine.parts.clock.now();
+        let books = self.engine.books();
+        let mut fresh = || self.engine.parts.ids.bits(now);
+        let plan = planner::plan(&books.snapshot, now, &mut fresh);
+        Ok(planner::render(&books.snapshot, &plan, now))
+    }
+
+    async fn explain(&self, id: BuildId) -> Result<Explanation, DeskError> {
+        self.engine.explain_build(id).await
+    }
+
+    async fn create_token(
+        &self,
+        name: &str,
+        role: TokenRole,
+    ) -> Result<(Token, String), DeskError> {
+        let now = self.engine.parts.clock.now();
+        let mut random = [0_u8; TOKEN_BYTES];
+        self.engine.parts.ids.fill(&mut random);
+        let text = format!("dm_{}", hex(&random));
+        let token = Token {
+            id: TokenId::from_bits(self.engine.parts.ids.bits(now)),
+            name: name.to_owned(),
+            role,
+            hash: hex(&Sha256::digest(text.as_bytes())),
+            created_at: now,
+            revoked_at: None,
+        };
+        let row = Change::InsertToken(token.clone());
+        let written = self.engine.write_durably(|draft| {
+            draft.record(row);
+            Ok(())
+        });
+        written.await.map_err(desk_error)?;
+        Ok((token, text))
+    }
+
+    async fn revoke_token(&self, id: TokenId) -> Result<(), DeskError> {
+        let known = self.engine.parts.store.tokens().await?;
+        if !known
+            .iter()
+            .any(|token| token.id == id && token.revoked_at.is_none())
+        {
+            return Err(not_found("token", id));
+        }
+        let written = self.engine.write_durably(|draft| {
+            let now = draft.now;
+            draft.record(Change::RevokeToken(id, now));
+            Ok(())
+        });
+        written.await.map_err(desk_error)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.engine.is_running()
+    }
+}

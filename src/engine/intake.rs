@@ -1,0 +1,345 @@
+//! Takes work in: documents to queued builds, and finished builds to new ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::matching::{self, Matches};
+use crate::model::{
+    Build, BuildId, BuildResult, BuildSpec, BuildState, Change, EventKind, Pipeline, PipelineId,
+    Requirements, Subject, Timestamp,
+};
+use crate::spec::{self, BuildDraft, PipelineDraft, Problem};
+use crate::store::{BuildFilter, Page};
+
+use super::desk::{Accepted, DeskError, Submission};
+use super::draft::Draft;
+use super::engine::{Engine, Fault};
+
+/// Builds without a result that are taken at most: each costs about a kilobyte of memory here, and a
+/// queue that long is a mistake somewhere.
+const MAX_OPEN_BUILDS: usize = 200_000;
+/// Builds of one pipeline that a retry looks at; a pipeline has fewer.
+const MAX_RETRIED: u32 = 10_000;
+
+/// A pipeline about to be queued.
+pub(super) struct NewPipeline {
+    pub(super) name: String,
+    pub(super) project: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) priority: i32,
+    pub(super) submitted_by: String,
+    pub(super) idempotency: Option<(String, String)>,
+    pub(super) builds: Vec<BuildDraft>,
+}
+
+impl Engine {
+    pub(super) async fn submit_document(
+        &self,
+        submission: Submission,
+    ) -> Result<Accepted, DeskError> {
+        let Some(key) = submission.idempotency_key.clone() else {
+            return self.queue_document(submission, None).await;
+        };
+        // One keyed submission at a time: two at once with the same key must not both be new.
+        let _gate = self.keyed_submissions.lock().await;
+        let hash = hex(&Sha256::digest(submission.document.as_bytes()));
+        match self.parts.store.pipeline_by_key(&key).await? {
+            None => self.queue_document(submission, Some((key, hash))).await,
+            Some(known)
+                if known
+                    .idempotency
+                    .as_ref()
+                    .is_some_and(|(_, same)| *same == hash) =>
+            {
+                let builds = self.builds_of(known.id).await?;
+                Ok(Accepted {
+                    pipeline: known,
+                    builds,
+                    repeated: true,
+                })
+            }
+            Some(known) => Err(DeskError::Conflict(format!(
+                "the Idempotency-Key {key:?} was used with another document, for {}",
+                known.id
+            ))),
+        }
+    }
+
+    async fn queue_document(
+        &self,
+        submission: Submission,
+        idempotency: Option<(String, String)>,
+    ) -> Result<Accepted, DeskError> {
+        let limits = &self.parts.settings.pipeline_limits;
+        let draft =
+            spec::parse_pipeline(&submission.document, limits).map_err(DeskError::Invalid)?;
+        let problems = self.unsatisfiable(&draft);
+        if !problems.is_empty() {
+            return Err(DeskError::Invalid(problems));
+        }
+        let PipelineDraft {
+            name,
+            project,
+            labels,
+            priority,
+            builds,
+        } = draft;
+        let submitted_by = submission.submitted_by;
+        self.queue(NewPipeline {
+            name,
+            project,
+            labels,
+            priority,
+            submitted_by,
+            idempotency,
+            builds,
+        })
+        .await
+    }
+
+    /// Builds that no image of the catalogue can build, each with the nearest images and what fails.
+    fn unsatisfiable(&self, draft: &PipelineDraft) -> Vec<Problem> {
+        let books = self.books();
+        let mut known: BTreeMap<(&Requirements, Option<&str>), Option<String>> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for build in &draft.builds {
+            let pin = build.image.as_deref();
+            let refusal = known.entry((&build.requires, pin)).or_insert_with(|| {
+                let images = books.current_images().map(AsRef::as_ref);
+                let matches: Matches<'_> = matching::match_catalogue(&build.requires, pin, images);
+                matches.refusal(pin)
+            });
+            if let Some(refusal) = refusal {
+                problems.push(Problem {
+                    line: build.place.0,
+                    column: build.place.1,
+                    path: format!("builds.{}", build.name),
+                    message: refusal.clone(),
+                });
+            }
+        }
+        problems
+    }
+
+    /// Queues a pipeline; answers once it is durable.
+    pub(super) async fn queue(&self, new: NewPipeline) -> Result<Accepted, DeskError> {
+        if !self.is_running() {
+            return Err(DeskError::Busy(
+                "the orchestrator is loading its state".to_owned(),
+            ));
+        }
+        let open = self.books().builds.len();
+        if open + new.builds.len() > MAX_OPEN_BUILDS {
+            return Err(DeskError::Busy(format!(
+                "{open} builds are open already, and at most {MAX_OPEN_BUILDS} may be"
+            )));
+        }
+        let now = self.parts.clock.now();
+        let (pipeline, builds) = self.rows(new, now);
+        let accepted = Accepted {
+            pipeline: pipeline.clone(),
+            builds: builds.clone(),
+            repeated: false,
+        };
+        let written = self.write(|draft| {
+            insert(draft, pipeline, builds);
+            Ok(())
+        });
+        let ((), pending) = written.map_err(desk_error)?;
+        self.nudge();
+        self.durable(pending).await.map_err(desk_error)?;
+        Ok(accepted)
+    }
+
+    fn rows(&self, new: NewPipeline, now: Timestamp) -> (Pipeline, Vec<Build>) {
+        let pipeline = Pipeline {
+            id: PipelineId::from_bits(self.parts.ids.bits(now)),
+            name: new.name,
+            project: new.project,
+            labels: new.labels,
+            priority: new.priority,
+            submitted_at: now,
+            submitted_by: new.submitted_by,
+            idempotency: new.idempotency,
+            builds: u32::try_from(new.builds.len()).unwrap_or(u32::MAX),
+        };
+        // Ids ascend in document order: they are the last word in the order of the queue.
+        let first = self.parts.ids.bits(now);
+        let mut ids = (0..new.builds.len()).map(|place| BuildId::from_bits(first + place as u128));
+        let ids: Vec<BuildId> = ids.by_ref().collect();
+        let builds = new
+            .builds
+            .into_iter()
+            .zip(&ids)
+            .map(|(draft, id)| row(&pipeline, &ids, *id, draft))
+            .collect();
+        (pipeline, builds)
+    }
+
+    /// Queues builds that are over again.
+    pub(super) async fn retry(
+        &self,
+        pipeline: PipelineId,
+        wanted: impl Fn(&Build, BuildResult) -> bool,
+        who: &str,
+    ) -> Result<Accepted, DeskError> {
+        let known = self.parts.store.pipeline(pipeline).await?;
+        let known = known.ok_or_else(|| not_found("pipeline", pipeline))?;
+        let mut builds = self.builds_of(pipeline).await?;
+        builds.retain(|build| match build.state {
+            BuildState::Finished { result, .. } => wanted(build, result),
+            BuildState::Waiting
+            | BuildState::Queued { .. }
+            | BuildState::Bound { .. }
+            | BuildState::Running { .. } => false,
+        });
+        if builds.is_empty() {
+            return Err(DeskError::Refused(
+                "there is nothing to retry: no finished build without success".to_owned(),
+            ));
+        }
+        let mut labels = known.labels;
+        labels.insert("retry_of".to_owned(), pipeline.to_string());
+        self.queue(NewPipeline {
+            name: known.name,
+            project: known.project,
+            labels,
+            priority: known.priority,
+            submitted_by: who.to_owned(),
+            idempotency: None,
+            builds: drafts_of(&builds),
+        })
+        .await
+    }
+
+    /// All builds of a pipeline, in document order.
+    async fn builds_of(&self, pipeline: PipelineId) -> Result<Vec<Build>, DeskError> {
+        let filter = BuildFilter {
+            pipeline: Some(pipeline),
+            ..BuildFilter::default()
+        };
+        let page = Page {
+            before: None,
+            limit: MAX_RETRIED,
+        };
+        let mut builds = self.parts.store.builds(&filter, page).await?;
+        builds.sort_by_key(|build| build.id);
+        Ok(builds)
+    }
+}
+
+/// What a fault means for a client: it may try again.
+pub(super) fn desk_error(fault: Fault) -> DeskError {
+    match fault {
+        Fault::Store(error) => DeskError::Store(error),
+        Fault::Illegal(_) | Fault::Plan(_) => {
+            DeskError::Busy("the orchestrator is loading its state anew".to_owned())
+        }
+    }
+}
+
+pub(super) fn not_found(what: &'static str, id: impl std::fmt::Display) -> DeskError {
+    DeskError::NotFound {
+        what,
+        id: id.to_string(),
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn row(pipeline: &Pipeline, ids: &[BuildId], id: BuildId, draft: BuildDraft) -> Build {
+    let needs: Vec<BuildId> = draft
+        .needs
+        .iter()
+        .filter_map(|place| ids.get(*place).copied())
+        .collect();
+    let state = if needs.is_empty() {
+        BuildState::Queued {
+            since: pipeline.submitted_at,
+            not_before: pipeline.submitted_at,
+        }
+    } else {
+        BuildState::Waiting
+    };
+    let spec = BuildSpec {
+        pipeline: pipeline.id,
+        name: draft.name,
+        project: pipeline.project.clone(),
+        labels: draft.labels,
+        priority: draft.priority,
+        matrix: draft.matrix,
+        requires: draft.requires,
+        image: draft.image,
+        fresh: draft.fresh,
+        needs,
+        steps: draft.steps,
+        env: draft.env,
+        timeout: draft.timeout,
+        max_attempts: draft.max_attempts,
+        log_limit_bytes: draft.log_limit_bytes,
+        submitted_at: pipeline.submitted_at,
+    };
+    Build {
+        id,
+        spec: Arc::new(spec),
+        state,
+        attempts: 0,
+        cancel: None,
+        rev: 0,
+    }
+}
+
+fn insert(draft: &mut Draft<'_>, pipeline: Pipeline, builds: Vec<Build>) {
+    let message = format!(
+        "{} of project {} with {} build(s), by {}",
+        pipeline.name, pipeline.project, pipeline.builds, pipeline.submitted_by
+    );
+    let subject = Subject::Pipeline(pipeline.id);
+    draft.record(Change::InsertPipeline(pipeline));
+    draft.event(subject, EventKind::PipelineSubmitted, message);
+    for build in builds {
+        draft.insert_build(build);
+    }
+}
+
+/// Drafts that repeat `builds`; what they need outside of them is taken as met.
+fn drafts_of(builds: &[Build]) -> Vec<BuildDraft> {
+    let places: BTreeMap<BuildId, usize> = builds
+        .iter()
+        .enumerate()
+        .map(|(place, build)| (build.id, place))
+        .collect();
+    builds
+        .iter()
+        .map(|build| draft_of(build, &places))
+        .collect()
+}
+
+fn draft_of(build: &Build, places: &BTreeMap<BuildId, usize>) -> BuildDraft {
+    let spec = build.spec.as_ref().clone();
+    let needs: BTreeSet<usize> = spec
+        .needs
+        .iter()
+        .filter_map(|need| places.get(need).copied())
+        .collect();
+    BuildDraft {
+        name: spec.name,
+        labels: spec.labels,
+        priority: spec.priority,
+        matrix: spec.matrix,
+        requires: spec.requires,
+        image: spec.image,
+        fresh: spec.fresh,
+        needs: needs.into_iter().collect(),
+        steps: spec.steps,
+        env: spec.env,
+        timeout: spec.timeout,
+        max_attempts: spec.max_attempts,
+        log_limit_bytes: spec.log_limit_bytes,
+        place: (0, 0),
+    }
+}

@@ -1,0 +1,241 @@
+//! What follows when an attempt or a build ends: results, requeues, dependents, bills.
+
+use crate::model::{
+    AttemptId, AttemptState, BuildId, BuildResult, BuildState, Category, EventKind,
+    IllegalTransition, MachineId, MachineState, Outcome, Reason, Span, Subject, Timestamp,
+};
+
+use super::draft::Draft;
+
+/// First wait before the attempt after an infrastructure failure; doubles with each attempt.
+const FIRST_RETRY_WAIT: Span = Span::from_secs(1);
+/// Longest such wait.
+const LONGEST_RETRY_WAIT: Span = Span::from_secs(120);
+
+/// What becomes of the machine on which an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum MachineAfter {
+    /// It can take the next build.
+    Idle,
+    /// It must go, for this reason.
+    Drain(Reason),
+}
+
+/// Ends an attempt, its build unless that gets another try, and the machine's claim.
+///
+/// `verdict` is one sentence about the end, for the build's reason.
+pub(super) fn end_attempt(
+    draft: &mut Draft<'_>,
+    id: AttemptId,
+    outcome: &Outcome,
+    verdict: &str,
+    after: MachineAfter,
+) -> Result<(), IllegalTransition> {
+    let Some(attempt) = draft.books.attempts.get(&id) else {
+        return Ok(());
+    };
+    let (build, machine) = (attempt.build, attempt.machine);
+    let finished = AttemptState::Finished {
+        outcome: outcome.clone(),
+        at: draft.now,
+    };
+    if let Some(result) = draft.change_attempt(id, |attempt| attempt.enter(finished)) {
+        result?;
+    }
+    release_machine(draft, machine, (build, id), outcome, after)?;
+    end_or_requeue(draft, build, outcome, verdict)
+}
+
+/// Frees the machine of its claim and bills the attempt to the build.
+fn release_machine(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    claim: (BuildId, AttemptId),
+    outcome: &Outcome,
+    after: MachineAfter,
+) -> Result<(), IllegalTransition> {
+    let Some(machine) = draft.books.machines.get(&id) else {
+        return Ok(());
+    };
+    if machine.state.claim() != Some(claim) {
+        return Ok(());
+    }
+    let (category, next) = match (&machine.state, after) {
+        (
+            MachineState::Busy {
+                instance, endpoint, ..
+            },
+            MachineAfter::Idle,
+        ) => {
+            let (instance, endpoint) = (instance.clone(), *endpoint);
+            (
+                work_category(outcome),
+                MachineState::Idle { instance, endpoint },
+            )
+        }
+        (MachineState::Busy { instance, .. }, MachineAfter::Drain(reason)) => {
+            let instance = Some(instance.clone());
+            (
+                work_category(outcome),
+                MachineState::Draining { instance, reason },
+            )
+        }
+        (MachineState::Intended { .. }, MachineAfter::Idle) => {
+            (Category::Boot, MachineState::Intended { claim: None })
+        }
+        (MachineState::Booting { instance, .. }, MachineAfter::Idle) => {
+            let instance = instance.clone();
+            (
+                Category::Boot,
+                MachineState::Booting {
+                    instance,
+                    claim: None,
+                },
+            )
+        }
+        (state, MachineAfter::Drain(reason)) => {
+            let instance = state.instance().cloned();
+            (Category::Boot, MachineState::Draining { instance, reason })
+        }
+        // They have no claim, so they never get here.
+        (
+            MachineState::Idle { .. } | MachineState::Draining { .. } | MachineState::Gone { .. },
+            MachineAfter::Idle,
+        ) => return Ok(()),
+    };
+    let message = match &next {
+        MachineState::Draining { reason, .. } => Some(reason.sentence()),
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::Gone { .. } => None,
+    };
+    let payer = draft.payer(claim.0, Some(claim.1));
+    draft.enter_machine(id, next, Some((category, payer)))?;
+    if let Some(message) = message {
+        draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+    }
+    Ok(())
+}
+
+const fn work_category(outcome: &Outcome) -> Category {
+    match outcome {
+        Outcome::Infrastructure(_) => Category::Retry,
+        Outcome::Exited(_) | Outcome::TimedOut | Outcome::Canceled => Category::Work,
+    }
+}
+
+fn end_or_requeue(
+    draft: &mut Draft<'_>,
+    id: BuildId,
+    outcome: &Outcome,
+    verdict: &str,
+) -> Result<(), IllegalTransition> {
+    let Some(build) = draft.books.builds.get(&id) else {
+        return Ok(());
+    };
+    let result = match (outcome, &build.cancel) {
+        (Outcome::Exited(0), _) => BuildResult::Success,
+        (Outcome::TimedOut, _) => BuildResult::TimedOut,
+        (Outcome::Canceled | Outcome::Infrastructure(_) | Outcome::Exited(_), Some(cancel)) => {
+            let (result, reason) = (cancel.result, cancel.reason.clone());
+            return finish_build(draft, id, result, &reason);
+        }
+        (Outcome::Exited(_), None) => BuildResult::Failure,
+        (Outcome::Canceled, None) => BuildResult::Canceled,
+        (Outcome::Infrastructure(_), None) if build.attempts < build.spec.max_attempts => {
+            return requeue(draft, id, verdict);
+        }
+        (Outcome::Infrastructure(_), None) => BuildResult::InfraFailure,
+    };
+    finish_build(draft, id, result, verdict)
+}
+
+fn requeue(draft: &mut Draft<'_>, id: BuildId, verdict: &str) -> Result<(), IllegalTransition> {
+    let Some(build) = draft.books.builds.get(&id) else {
+        return Ok(());
+    };
+    let not_before = draft.now + retry_wait(build.attempts);
+    let message = format!(
+        "attempt {} of {} failed: {verdict}; next one at {not_before}",
+        build.attempts, build.spec.max_attempts
+    );
+    draft.enter_build(
+        id,
+        BuildState::Queued {
+            since: draft.now,
+            not_before,
+        },
+        message,
+    )?;
+    Ok(())
+}
+
+/// 1 s, 2 s, 4 s … up to the longest: long enough for a blip, short enough for a person.
+fn retry_wait(attempts: u32) -> Span {
+    let doubled = FIRST_RETRY_WAIT.micros() << attempts.saturating_sub(1).min(16);
+    Span::from_micros(doubled).min(LONGEST_RETRY_WAIT)
+}
+
+/// Gives a build its result, and its dependents what follows from it.
+///
+/// Works through the dependents with a list of its own rather than by recursion: a chain of needs
+/// may be as long as a pipeline is large.
+pub(super) fn finish_build(
+    draft: &mut Draft<'_>,
+    id: BuildId,
+    result: BuildResult,
+    reason: &str,
+) -> Result<(), IllegalTransition> {
+    let mut work = vec![(id, result, reason.to_owned())];
+    while let Some((id, result, reason)) = work.pop() {
+        let Some(build) = draft.books.builds.get(&id) else {
+            continue;
+        };
+        let name = build.spec.name.clone();
+        let started_at = started_at(draft, id);
+        let message = match reason.as_str() {
+            "" => result.word().to_owned(),
+            reason => format!("{}: {reason}", result.word()),
+        };
+        let next = BuildState::Finished {
+            result,
+            reason,
+            started_at,
+            at: draft.now,
+        };
+        draft.enter_build(id, next, message)?;
+        for dependent in draft.books.dependents.remove(&id).unwrap_or_default() {
+            if result == BuildResult::Success {
+                queue_if_ready(draft, dependent)?;
+            } else {
+                let reason = format!("needs {name:?}, which ended as {}", result.word());
+                work.push((dependent, BuildResult::Skipped, reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn started_at(draft: &Draft<'_>, id: BuildId) -> Option<Timestamp> {
+    match draft.books.builds.get(&id)?.state {
+        BuildState::Running { since, .. } => Some(since),
+        BuildState::Waiting
+        | BuildState::Queued { .. }
+        | BuildState::Bound { .. }
+        | BuildState::Finished { .. } => None,
+    }
+}
+
+/// Queues a waiting build once the last of what it needs has succeeded.
+fn queue_if_ready(draft: &mut Draft<'_>, id: BuildId) -> Result<(), IllegalTransition> {
+    if draft.books.one_need_met(id) {
+        let queued = BuildState::Queued {
+            since: draft.now,
+            not_before: draft.now,
+        };
+        draft.enter_build(id, queued, "all it needs has succeeded".to_owned())?;
+    }
+    Ok(())
+}

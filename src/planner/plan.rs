@@ -1,0 +1,107 @@
+//! The plan, and the order of the steps that make it.
+
+use crate::model::{AttemptId, BuildId, MachineId, Reason, Timestamp};
+
+use super::snapshot::{ClassId, ImageIndex, Snapshot};
+use super::{expire, make_room, place, retire};
+
+/// What to do now, why not more, and when to think again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order.
+    pub actions: Vec<Action>,
+    /// Classes that keep queued builds.
+    pub waiting: Vec<Waiting>,
+    /// Machines that are kept, and until when.
+    pub kept: Vec<Kept>,
+    /// When time alone may change the plan.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Asks to be made again at `at`, if nothing earlier was asked.
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// One decision, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Run a build on a machine that is idle, or that is coming without a build of its own.
+    Bind {
+        /// The queued build.
+        build: BuildId,
+        /// The attempt to begin.
+        attempt: AttemptId,
+        /// The machine.
+        machine: MachineId,
+    },
+    /// Launch a machine and bind a build to it.
+    Launch {
+        /// The machine to make.
+        machine: MachineId,
+        /// Its image.
+        image: ImageIndex,
+        /// Version of the image.
+        version: u32,
+        /// Place of the shape in the image's list.
+        shape: usize,
+        /// The queued build.
+        build: BuildId,
+        /// The attempt to begin.
+        attempt: AttemptId,
+    },
+    /// Take no more builds on a machine, and end it.
+    Drain {
+        /// The machine.
+        machine: MachineId,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A class that keeps queued builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The class.
+    pub class: ClassId,
+    /// How many of its builds stay queued.
+    pub builds: usize,
+    /// The first of them.
+    pub first: BuildId,
+    /// Why they wait.
+    pub why: Blocked,
+}
+
+/// Why builds stay queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// No image of the catalogue can build them.
+    NoImage,
+    /// The limit at this place of `Snapshot::limits` is reached.
+    Limit(usize),
+    /// Launches of all fitting images failed lately; the first is tried again then.
+    Cooling(Timestamp),
+    /// They wait for their next attempt.
+    Backoff(Timestamp),
+}
+
+/// A machine that is kept without work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The machine.
+    pub machine: MachineId,
+    /// When it will be ended if nothing comes.
+    pub until: Timestamp,
+}
+
+/// Decides. `fresh_id` gives the bits of identities that were never used before.
+pub fn plan(snapshot: &Snapshot, now: Timestamp, fresh_id: &mut dyn FnMut() -> u128) -> Plan {
+    let mut plan = Plan::default();
+    let mut pool = retire::usable(snapshot, now, &mut plan);
+    place::place(snapshot, now, &mut pool, &mut plan, fresh_id);
+    make_room::make_room(snapshot, &mut pool, &mut plan);
+    expire::expire(snapshot, now, &pool, &mut plan);
+    plan
+}

@@ -1,0 +1,102 @@
+//! Step 1: machines that must end whatever is queued; what is left is the pool for the next steps.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{MachineId, Reason, Timestamp};
+
+use super::plan::{Action, Plan};
+use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
+
+/// Machines that may take a build, and the counts that limits look at.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    /// Idle machines by image, the most recently idled first.
+    pub(super) idle: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    /// Machines on their way up without a build, by image, oldest first.
+    pub(super) coming: BTreeMap<ImageIndex, BTreeSet<(Timestamp, MachineId)>>,
+    /// Machines by image in whatever phase, planned launches included.
+    pub(super) count: BTreeMap<ImageIndex, u32>,
+    /// Machines by image that are on their way out, planned drains included.
+    pub(super) ending: BTreeMap<ImageIndex, u32>,
+}
+
+/// Last in, first out: brute force over thousands of small instances found this dispatch order
+/// optimal every time, first-in-first-out up to 1.73 times dearer (Lu & Chen, arXiv 1112.0442).
+pub(super) type IdleKey = (Reverse<Timestamp>, MachineId);
+
+/// Drains what must end and gives the rest.
+pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Pool {
+    let mut pool = Pool::default();
+    for (id, machine) in &snapshot.machines {
+        *pool.count.entry(machine.image).or_default() += 1;
+        match must_end(snapshot, machine, now) {
+            Some(reason) => {
+                *pool.ending.entry(machine.image).or_default() += 1;
+                plan.actions.push(Action::Drain {
+                    machine: *id,
+                    reason,
+                });
+            }
+            None => add(&mut pool, snapshot, now, (*id, machine), plan),
+        }
+    }
+    pool
+}
+
+/// Why a machine without a build must end now.
+fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Option<Reason> {
+    match machine.phase {
+        Phase::Idle(_) | Phase::Coming { claimed: false } => {}
+        Phase::Coming { claimed: true } | Phase::Busy | Phase::Ending => return None,
+    }
+    if is_held(machine, now) {
+        return None;
+    }
+    let image = snapshot.image(machine.image)?;
+    if image.version != Some(machine.version) {
+        return Some(Reason::ImageChanged);
+    }
+    if machine.builds_done >= image.max_builds {
+        return Some(Reason::BuildCount);
+    }
+    (now >= machine.created_at + image.max_lifetime).then_some(Reason::Lifetime)
+}
+
+fn add(
+    pool: &mut Pool,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    (id, machine): (MachineId, &MachineView),
+    plan: &mut Plan,
+) {
+    match machine.phase {
+        Phase::Idle(since) => {
+            if let Some(until) = machine.held_until.filter(|until| now < *until) {
+                plan.wake(until);
+                return;
+            }
+            pool.idle
+                .entry(machine.image)
+                .or_default()
+                .insert((Reverse(since), id));
+            if let Some(image) = snapshot.image(machine.image) {
+                plan.wake(machine.created_at + image.max_lifetime);
+            }
+        }
+        Phase::Coming { claimed: false } => {
+            pool.coming
+                .entry(machine.image)
+                .or_default()
+                .insert((machine.created_at, id));
+        }
+        Phase::Ending => *pool.ending.entry(machine.image).or_default() += 1,
+        // They have what they are for.
+        Phase::Coming { claimed: true } | Phase::Busy => {}
+    }
+}
+
+/// Whether a person keeps the machine.
+pub(super) fn is_held(machine: &MachineView, now: Timestamp) -> bool {
+    machine.held_until.is_some_and(|until| now < until)
+}

@@ -1,0 +1,438 @@
+//! Plans for literal snapshots, and properties over random ones. Every plan goes through the audit.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{BuildId, MachineId, Rate, Reason, Span, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
+const SMALL: ImageIndex = ImageIndex(0);
+const LARGE: ImageIndex = ImageIndex(1);
+
+/// A snapshot of two images: a cheap one and a dear one, ten machines at most.
+fn house() -> Snapshot {
+    let image = |name: &str| ImageView {
+        name: name.to_owned(),
+        version: Some(1),
+        idle_timeout: Span::from_secs(300),
+        max_lifetime: Span::from_secs(86_400),
+        max_builds: 100,
+        cooling_until: None,
+    };
+    Snapshot {
+        images: vec![image("small"), image("large")],
+        limits: vec![Limit { name: "default".to_owned(), images: None, machines: 10 }],
+        ..Snapshot::default()
+    }
+}
+
+fn candidate(image: ImageIndex) -> Candidate {
+    let price = Rate::from_micros_per_hour(if image == SMALL { 10 } else { 50 });
+    Candidate { price, spare: 0, image, shape: 0 }
+}
+
+fn class(snapshot: &mut Snapshot, id: u32, images: &[ImageIndex]) -> ClassId {
+    let mut candidates: Vec<Candidate> = images.iter().copied().map(candidate).collect();
+    candidates.sort_unstable();
+    snapshot.classes.insert(ClassId(id), Class { candidates, ..Class::default() });
+    ClassId(id)
+}
+
+fn queue(snapshot: &mut Snapshot, class: ClassId, build: u128, priority: i32) -> BuildId {
+    let build = BuildId::from_bits(build);
+    let key = QueueKey { priority: Reverse(priority), submitted_at: NOW, build };
+    snapshot.enqueue(class, key, None);
+    build
+}
+
+fn machine(snapshot: &mut Snapshot, id: u128, image: ImageIndex, phase: Phase) -> MachineId {
+    let view = MachineView {
+        image,
+        version: 1,
+        price: candidate(image).price,
+        phase,
+        created_at: NOW - Span::from_secs(600),
+        builds_done: 1,
+        held_until: None,
+    };
+    snapshot.machines.insert(MachineId::from_bits(id), view);
+    MachineId::from_bits(id)
+}
+
+fn idle_for(secs: u64) -> Phase {
+    Phase::Idle(NOW - Span::from_secs(secs))
+}
+
+/// Plans with ids from 1000 on, and checks the plan.
+fn planned(snapshot: &Snapshot) -> Plan {
+    let mut next = 1_000;
+    let plan = plan(snapshot, NOW, &mut || {
+        next += 1;
+        next
+    });
+    assert_eq!(audit(snapshot, &plan, NOW), []);
+    plan
+}
+
+fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
+    let bind = |action: &Action| match action {
+        Action::Bind { build, machine, .. } => Some((*build, *machine)),
+        Action::Launch { .. } | Action::Drain { .. } => None,
+    };
+    plan.actions.iter().filter_map(bind).collect()
+}
+
+fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
+    let launch = |action: &Action| match action {
+        Action::Launch { build, image, .. } => Some((*build, *image)),
+        Action::Bind { .. } | Action::Drain { .. } => None,
+    };
+    plan.actions.iter().filter_map(launch).collect()
+}
+
+fn drained(plan: &Plan) -> Vec<(MachineId, Reason)> {
+    let drain = |action: &Action| match action {
+        Action::Drain { machine, reason } => Some((*machine, reason.clone())),
+        Action::Bind { .. } | Action::Launch { .. } => None,
+    };
+    plan.actions.iter().filter_map(drain).collect()
+}
+
+#[test]
+fn a_warm_dear_machine_is_taken_before_a_cold_cheap_one() {
+    let mut snapshot = house();
+    let both = class(&mut snapshot, 0, &[SMALL, LARGE]);
+    let build = queue(&mut snapshot, both, 1, 0);
+    let warm = machine(&mut snapshot, 1, LARGE, idle_for(10));
+    assert_eq!(bound(&planned(&snapshot)), [(build, warm)]);
+}
+
+#[test]
+fn the_most_recently_idled_machine_is_taken_first() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let build = queue(&mut snapshot, small, 1, 0);
+    machine(&mut snapshot, 1, SMALL, idle_for(90));
+    let recent = machine(&mut snapshot, 2, SMALL, idle_for(10));
+    machine(&mut snapshot, 3, SMALL, idle_for(50));
+    assert_eq!(bound(&planned(&snapshot)), [(build, recent)]);
+}
+
+#[test]
+fn a_cold_start_takes_the_cheapest_image() {
+    let mut snapshot = house();
+    let both = class(&mut snapshot, 0, &[LARGE, SMALL]);
+    let build = queue(&mut snapshot, both, 1, 0);
+    assert_eq!(launched(&planned(&snapshot)), [(build, SMALL)]);
+}
+
+#[test]
+fn a_cheap_image_that_cools_down_gives_way_to_the_next() {
+    let mut snapshot = house();
+    let both = class(&mut snapshot, 0, &[SMALL, LARGE]);
+    let build = queue(&mut snapshot, both, 1, 0);
+    snapshot.images[0].cooling_until = Some(NOW + Span::from_secs(5));
+    assert_eq!(launched(&planned(&snapshot)), [(build, LARGE)]);
+    snapshot.images[1].cooling_until = Some(NOW + Span::from_secs(3));
+    let plan = planned(&snapshot);
+    assert_eq!(plan.waiting[0].why, Blocked::Cooling(NOW + Span::from_secs(3)));
+    assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(3)));
+}
+
+#[test]
+fn launches_stop_at_the_limit_and_count_machines_on_their_way_out() {
+    let mut snapshot = house();
+    snapshot.limits[0].machines = 3;
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    machine(&mut snapshot, 1, SMALL, Phase::Ending);
+    for build in 1..=5 {
+        queue(&mut snapshot, small, build, 0);
+    }
+    let plan = planned(&snapshot);
+    assert_eq!(launched(&plan).len(), 2);
+    assert_eq!((plan.waiting[0].builds, &plan.waiting[0].why), (3, &Blocked::Limit(0)));
+}
+
+#[test]
+fn higher_priority_runs_first_then_the_older() {
+    let mut snapshot = house();
+    snapshot.limits[0].machines = 2;
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let large = class(&mut snapshot, 1, &[LARGE]);
+    queue(&mut snapshot, small, 1, 0);
+    let urgent = queue(&mut snapshot, large, 2, 5);
+    let urgent_too = queue(&mut snapshot, small, 3, 5);
+    assert_eq!(launched(&planned(&snapshot)), [(urgent, LARGE), (urgent_too, SMALL)]);
+}
+
+#[test]
+fn a_build_that_no_machine_fits_does_not_hold_up_others() {
+    let mut snapshot = house();
+    let none = class(&mut snapshot, 0, &[]);
+    let small = class(&mut snapshot, 1, &[SMALL]);
+    queue(&mut snapshot, none, 1, 9);
+    let build = queue(&mut snapshot, small, 2, 0);
+    let plan = planned(&snapshot);
+    assert_eq!(launched(&plan), [(build, SMALL)]);
+    assert_eq!(plan.waiting[0].why, Blocked::NoImage);
+}
+
+#[test]
+fn idle_machines_nobody_can_use_make_room_for_what_is_queued() {
+    let mut snapshot = house();
+    snapshot.limits[0].machines = 2;
+    let large = class(&mut snapshot, 0, &[LARGE]);
+    queue(&mut snapshot, large, 1, 0);
+    machine(&mut snapshot, 1, SMALL, idle_for(10));
+    let oldest = machine(&mut snapshot, 2, SMALL, idle_for(60));
+    assert_eq!(drained(&planned(&snapshot)), [(oldest, Reason::MakeRoom)]);
+    // One is enough for one build: while it goes, no second one is given up.
+    snapshot.machines.get_mut(&oldest).unwrap().phase = Phase::Ending;
+    assert_eq!(drained(&planned(&snapshot)), []);
+}
+
+#[test]
+fn idle_machines_go_after_the_timeout_and_not_before() {
+    let mut snapshot = house();
+    let kept = machine(&mut snapshot, 1, SMALL, idle_for(299));
+    let gone = machine(&mut snapshot, 2, SMALL, idle_for(300));
+    let plan = planned(&snapshot);
+    assert_eq!(drained(&plan), [(gone, Reason::IdleTimeout)]);
+    assert_eq!(plan.kept, [Kept { machine: kept, until: NOW + Span::from_secs(1) }]);
+    assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(1)));
+}
+
+#[test]
+fn a_machine_at_the_end_of_its_use_takes_no_build() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let build = queue(&mut snapshot, small, 1, 0);
+    let old = machine(&mut snapshot, 1, SMALL, idle_for(1));
+    for (change, reason) in [
+        ((|m: &mut MachineView| m.version = 0) as fn(&mut MachineView), Reason::ImageChanged),
+        (|m| m.builds_done = 100, Reason::BuildCount),
+        (|m| m.created_at = NOW - Span::from_secs(86_400), Reason::Lifetime),
+    ] {
+        let mut snapshot = snapshot.clone();
+        change(snapshot.machines.get_mut(&old).unwrap());
+        let plan = planned(&snapshot);
+        assert_eq!(drained(&plan), [(old, reason)]);
+        assert_eq!(launched(&plan), [(build, SMALL)]);
+    }
+}
+
+#[test]
+fn a_held_machine_neither_works_nor_goes() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let build = queue(&mut snapshot, small, 1, 0);
+    let held = machine(&mut snapshot, 1, SMALL, idle_for(10_000));
+    snapshot.machines.get_mut(&held).unwrap().held_until = Some(NOW + Span::from_secs(9));
+    let plan = planned(&snapshot);
+    assert_eq!((drained(&plan), bound(&plan)), (vec![], vec![]));
+    assert_eq!(launched(&plan), [(build, SMALL)]);
+}
+
+#[test]
+fn a_coming_machine_whose_build_left_takes_another_or_goes() {
+    let mut snapshot = house();
+    let coming = machine(&mut snapshot, 1, SMALL, Phase::Coming { claimed: false });
+    assert_eq!(drained(&planned(&snapshot)), [(coming, Reason::Unneeded)]);
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let build = queue(&mut snapshot, small, 1, 0);
+    assert_eq!(bound(&planned(&snapshot)), [(build, coming)]);
+}
+
+#[test]
+fn a_fresh_build_takes_only_an_unused_machine() {
+    let mut snapshot = house();
+    let fresh = class(&mut snapshot, 0, &[SMALL]);
+    snapshot.classes.get_mut(&fresh).unwrap().fresh = true;
+    let build = queue(&mut snapshot, fresh, 1, 0);
+    let used = machine(&mut snapshot, 1, SMALL, idle_for(1));
+    assert_eq!(launched(&planned(&snapshot)), [(build, SMALL)]);
+    snapshot.machines.get_mut(&used).unwrap().builds_done = 0;
+    assert_eq!(bound(&planned(&snapshot)), [(build, used)]);
+}
+
+#[test]
+fn a_build_that_waits_for_its_next_attempt_is_placed_when_its_time_comes() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let key = |build| QueueKey {
+        priority: Reverse(0),
+        submitted_at: NOW,
+        build: BuildId::from_bits(build),
+    };
+    snapshot.enqueue(small, key(1), Some(NOW + Span::from_secs(7)));
+    snapshot.enqueue(small, key(2), Some(NOW));
+    let plan = planned(&snapshot);
+    assert_eq!(launched(&plan), [(BuildId::from_bits(2), SMALL)]);
+    assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(7)));
+}
+
+#[test]
+fn the_audit_finds_what_a_wrong_planner_would_do() {
+    let mut snapshot = house();
+    snapshot.limits[0].machines = 1;
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let build = queue(&mut snapshot, small, 1, 0);
+    let busy = machine(&mut snapshot, 1, SMALL, Phase::Busy);
+    let attempt = crate::model::AttemptId::from_bits(9);
+    let drain = Action::Drain { machine: busy, reason: Reason::IdleTimeout };
+    let bind = Action::Bind { build, attempt, machine: busy };
+    let launch = Action::Launch {
+        machine: MachineId::from_bits(7),
+        image: LARGE,
+        version: 1,
+        shape: 0,
+        build: BuildId::from_bits(2),
+        attempt,
+    };
+    let found = |actions: Vec<Action>| {
+        let plan = Plan { actions, ..Plan::default() };
+        audit(&snapshot, &plan, NOW)
+    };
+    assert_eq!(found(vec![drain]), [Violation::DrainsWork(busy)]);
+    assert_eq!(found(vec![bind]), [Violation::NotFree(busy)]);
+    let violations = found(vec![launch]);
+    assert_eq!(violations[0], Violation::NotQueued(BuildId::from_bits(2)));
+    assert!(matches!(violations[1], Violation::OverLimit { planned: 2, .. }));
+}
+
+/// A random house: builds of random classes, machines in random phases, limits, cool-downs.
+fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+    let images = prop::collection::vec((any::<bool>(), any::<bool>(), 0_u64..600), 1..6);
+    let classes = prop::collection::vec(prop::collection::btree_set(0_usize..6, 0..4), 1..6);
+    let builds = prop::collection::vec((0_usize..6, -2_i32..3, prop::option::of(-9_i64..9)), 0..40);
+    let machines = prop::collection::vec((0_usize..6, 0_u8..5, 0_u64..900, 0_u32..3), 0..20);
+    let limits = prop::collection::vec((prop::option::of(0_usize..6), 0_u32..15), 1..3);
+    (images, classes, builds, machines, limits).prop_map(|(images, classes, builds, machines, limits)| {
+        let mut snapshot = house();
+        snapshot.images = images
+            .iter()
+            .enumerate()
+            .map(|(place, (active, cooling, idle))| ImageView {
+                name: format!("image-{place}"),
+                version: active.then_some(1),
+                idle_timeout: Span::from_secs(*idle),
+                max_lifetime: Span::from_secs(3_600),
+                max_builds: 2,
+                cooling_until: cooling.then_some(NOW + Span::from_secs(5)),
+            })
+            .collect();
+        let count = images.len();
+        let some_image = |place: usize| ImageIndex(place % count);
+        for (id, images) in (0_u32..).zip(&classes) {
+            let images: BTreeSet<ImageIndex> = images.iter().map(|p| some_image(*p)).collect();
+            class(&mut snapshot, id, &images.into_iter().collect::<Vec<_>>());
+        }
+        for (id, (place, priority, wait)) in (1_u128..).zip(builds) {
+            let class = ClassId(u32::try_from(place % classes.len()).unwrap());
+            let build = BuildId::from_bits(id);
+            let key = QueueKey { priority: Reverse(priority), submitted_at: NOW, build };
+            let at = wait.map(|secs| Timestamp::from_micros(NOW.micros() + secs * 1_000_000));
+            snapshot.enqueue(class, key, at);
+        }
+        for (id, (place, phase, age, done)) in (1_u128..).zip(machines) {
+            let phase = match phase {
+                0 => Phase::Coming { claimed: true },
+                1 => Phase::Coming { claimed: false },
+                2 => idle_for(age),
+                3 => Phase::Busy,
+                _ => Phase::Ending,
+            };
+            let id = machine(&mut snapshot, id, some_image(place), phase);
+            snapshot.machines.get_mut(&id).unwrap().builds_done = done;
+        }
+        snapshot.limits = limits
+            .into_iter()
+            .map(|(image, machines)| Limit {
+                name: "some".to_owned(),
+                images: image.map(|place| BTreeSet::from([some_image(place)])),
+                machines,
+            })
+            .collect();
+        snapshot
+    })
+}
+
+/// Machines per image after a plan, those on their way out included.
+fn count_after(snapshot: &Snapshot, plan: &Plan) -> BTreeMap<ImageIndex, u32> {
+    let mut count = BTreeMap::new();
+    for machine in snapshot.machines.values() {
+        *count.entry(machine.image).or_default() += 1;
+    }
+    for (_, image) in launched(plan) {
+        *count.entry(image).or_default() += 1;
+    }
+    count
+}
+
+proptest! {
+    /// The audit finds nothing, and the same input gives the same plan.
+    #[test]
+    fn plans_are_sound_and_deterministic(snapshot in any_snapshot()) {
+        prop_assert_eq!(planned(&snapshot), planned(&snapshot));
+    }
+
+    /// A build stays queued only while nothing that could run it is free and nothing may be launched.
+    #[test]
+    fn no_build_waits_for_what_is_there(snapshot in any_snapshot()) {
+        let plan = planned(&snapshot);
+        let used: BTreeSet<MachineId> = plan.actions.iter().map(|action| match action {
+            Action::Bind { machine, .. } | Action::Launch { machine, .. }
+            | Action::Drain { machine, .. } => *machine,
+        }).collect();
+        let count = count_after(&snapshot, &plan);
+        for waiting in &plan.waiting {
+            if matches!(waiting.why, Blocked::Backoff(_)) {
+                continue;
+            }
+            for candidate in &snapshot.classes[&waiting.class].candidates {
+                let free = snapshot.machines.iter().any(|(id, machine)| {
+                    machine.image == candidate.image
+                        && matches!(machine.phase, Phase::Idle(_) | Phase::Coming { claimed: false })
+                        && !used.contains(id)
+                });
+                prop_assert!(!free, "a free machine of image {:?}", candidate.image);
+                let view = &snapshot.images[candidate.image.0];
+                let limited = snapshot.limits.iter().any(|limit| {
+                    let covered = count.iter().filter(|(image, _)| limit.covers(**image));
+                    limit.covers(candidate.image)
+                        && covered.map(|(_, count)| *count).sum::<u32>() >= limit.machines
+                });
+                prop_assert!(view.version.is_none() || view.cooling_until.is_some() || limited);
+            }
+        }
+    }
+
+    /// Every queued build is either placed or reported as waiting.
+    #[test]
+    fn every_queued_build_is_accounted_for(snapshot in any_snapshot()) {
+        let plan = planned(&snapshot);
+        let placed = plan.actions.iter().filter_map(Action::build).count();
+        let waiting: usize = plan.waiting.iter().map(|waiting| waiting.builds).sum();
+        prop_assert_eq!(placed + waiting, snapshot.queued.len());
+    }
+
+    /// With an empty queue, doing what the plans say ends all idle machines within the timeout.
+    #[test]
+    fn an_empty_queue_leads_to_no_machines(snapshot in any_snapshot()) {
+        let mut snapshot = snapshot;
+        for build in snapshot.queued.keys().copied().collect::<Vec<_>>() {
+            snapshot.dequeue(build);
+        }
+        let later = NOW + Span::from_secs(600);
+        let plan = plan(&snapshot, later, &mut || 1);
+        let drained: BTreeSet<MachineId> = drained(&plan).into_iter().map(|(id, _)| id).collect();
+        for (id, machine) in &snapshot.machines {
+            if matches!(machine.phase, Phase::Idle(_) | Phase::Coming { claimed: false }) {
+                prop_assert!(drained.contains(id));
+            }
+        }
+    }
+}
