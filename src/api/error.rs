@@ -70,6 +70,9 @@ pub(super) enum ApiError {
     /// The document was read, and has problems.
     #[error("the document has {} problem(s)", .0.len())]
     Invalid(Vec<DocumentProblem>),
+    /// The `Idempotency-Key` was used with another document.
+    #[error("{0}")]
+    KeyReused(String),
     /// It cannot be done in the present state.
     #[error("{0}")]
     Conflict(String),
@@ -188,6 +191,12 @@ impl ApiError {
                 "Invalid document",
             )
             .hint("each entry of `problems` names its place and what would be accepted"),
+            Self::KeyReused(_) => Kind::new(
+                StatusCode::CONFLICT,
+                "key-reused",
+                "Idempotency-Key used before",
+            )
+            .hint("take a fresh key for a changed document"),
             Self::Conflict(_) => Kind::new(
                 StatusCode::CONFLICT,
                 "conflict",
@@ -274,6 +283,7 @@ impl ApiError {
             | Self::MediaType(_)
             | Self::TooLarge(_)
             | Self::Invalid(_)
+            | Self::KeyReused(_)
             | Self::Conflict(_)
             | Self::Timeout
             | Self::Internal { .. }
@@ -315,6 +325,7 @@ impl From<DeskError> for ApiError {
                     .collect(),
             ),
             DeskError::NotFound { what, id } => Self::NotFound { what, id },
+            DeskError::Conflict(why) => Self::KeyReused(why),
             DeskError::Refused(why) => Self::Conflict(why),
             DeskError::Busy(why) => Self::Busy(why),
             DeskError::Store(error) => Self::internal("doing what was asked", error),
@@ -334,6 +345,7 @@ impl ApiError {
                     })
                     .collect(),
             ),
+            ApplyError::Busy => Self::Busy(error.to_string()),
             ApplyError::Store(error) => Self::internal("applying declarations", error),
         }
     }

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::pipelines::accepted_response;
 use crate::api::auth::Actor;
@@ -19,7 +18,7 @@ use crate::model::{Build, BuildId, BuildResult, PipelineId};
 use crate::store::{self, BuildFilter};
 
 /// Which builds to list; every given part must match.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct BuildQuery {

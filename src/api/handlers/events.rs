@@ -8,7 +8,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::api::error::ApiError;
 use crate::api::extract::{Params, parse, rows};
@@ -19,7 +18,7 @@ use crate::api::view::{EventPage, EventView, SubjectParseError, parse_subject};
 use crate::model::Subject;
 
 /// Which events to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct EventQuery {
@@ -67,7 +66,7 @@ fn subject(text: Option<&str>) -> Result<Option<Subject>, ApiError> {
 }
 
 /// Where an event stream begins.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct EventStreamQuery {

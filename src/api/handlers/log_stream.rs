@@ -14,7 +14,6 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::builds::find;
 use super::logs::pick;
@@ -28,7 +27,7 @@ use crate::api::view::{BuildSummary, LogChunk, LogEnd};
 use crate::model::{Attempt, AttemptId, AttemptState, BuildId, Timestamp};
 
 /// Where a log stream begins.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct LogStreamQuery {

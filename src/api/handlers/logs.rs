@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::builds::find;
 use crate::api::error::ApiError;
@@ -18,7 +17,7 @@ use crate::api::view::ProblemDetails;
 use crate::model::{Attempt, AttemptState, Build, BuildId};
 
 /// Which part of which log.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct LogQuery {

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::api::auth::Actor;
 use crate::api::error::ApiError;
@@ -14,7 +13,7 @@ use crate::model::MachineId;
 use crate::store;
 
 /// Which machines to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct MachineQuery {

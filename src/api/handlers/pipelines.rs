@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::api::auth::Actor;
 use crate::api::error::ApiError;
@@ -86,7 +85,7 @@ pub(super) fn accepted_response(accepted: Accepted) -> Response {
 }
 
 /// Which pipelines to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct PipelineQuery {

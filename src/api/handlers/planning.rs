@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::api::error::ApiError;
 use crate::api::extract::{Params, rows};
@@ -26,7 +25,7 @@ pub(in crate::api) async fn show_plan(
 }
 
 /// What to report of the costs.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct CostQuery {
