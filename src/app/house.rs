@@ -63,9 +63,9 @@ impl House {
         create_private(directory)
             .with_context(|| format!("cannot create the data directory {}", directory.display()))?;
         let lock = lock(directory)?;
-        let store = SqliteStore::open(&config.store.path).await.with_context(|| {
-            format!("cannot open the database {}", config.store.path.display())
-        })?;
+        let store = SqliteStore::open(&config.store.path)
+            .await
+            .with_context(|| format!("cannot open the database {}", config.store.path.display()))?;
         let store = Arc::new(store);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids = Arc::new(IdSource::from_os());
@@ -79,7 +79,14 @@ impl House {
             ids,
             settings: settings(&config),
         });
-        Ok(Self { config, engine, store, logs, clock, _lock: lock })
+        Ok(Self {
+            config,
+            engine,
+            store,
+            logs,
+            clock,
+            _lock: lock,
+        })
     }
 
     /// Starts the engine and the API.
@@ -91,7 +98,9 @@ impl House {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;
-        let address = listener.local_addr().context("cannot learn the address listened on")?;
+        let address = listener
+            .local_addr()
+            .context("cannot learn the address listened on")?;
         let auth = match self.config.auth {
             Authentication::Required => AuthMode::Tokens,
             Authentication::Open => AuthMode::open(address)?,
@@ -110,7 +119,12 @@ impl House {
             shutdown: shutdown.clone(),
         });
         let grace = self.config.engine.shutdown_grace.to_std();
-        let api = tokio::spawn(api::serve(listener, api::router(state), shutdown.clone(), grace));
+        let api = tokio::spawn(api::serve(
+            listener,
+            api::router(state),
+            shutdown.clone(),
+            grace,
+        ));
         let store = Arc::clone(&self.store);
         let engine = tokio::spawn({
             let shutdown = shutdown.clone();
@@ -119,7 +133,14 @@ impl House {
                 drop(self);
             }
         });
-        Ok(Running { address, shutdown, desk, store, engine, api })
+        Ok(Running {
+            address,
+            shutdown,
+            desk,
+            store,
+            engine,
+            api,
+        })
     }
 }
 
@@ -139,11 +160,7 @@ impl Running {
     }
 }
 
-fn open_logs(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    ids: &Arc<IdSource>,
-) -> anyhow::Result<Logs> {
+fn open_logs(config: &Config, clock: &Arc<dyn Clock>, ids: &Arc<IdSource>) -> anyhow::Result<Logs> {
     let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
     let new_pack = move || PackId::from_bits(ids.bits(clock.now()));
     let directory = &config.logs.directory;
@@ -177,7 +194,10 @@ fn settings(config: &Config) -> Settings {
 /// Keys and tokens live below: nobody else may look.
 fn create_private(directory: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
 }
 
 fn lock(directory: &Path) -> anyhow::Result<File> {
@@ -194,4 +214,3 @@ fn lock(directory: &Path) -> anyhow::Result<File> {
         }
     }
 }
-

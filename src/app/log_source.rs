@@ -23,22 +23,36 @@ pub(super) struct RoomSource {
 
 impl RoomSource {
     pub(super) fn new(logs: Logs, store: Arc<dyn Store>) -> Self {
-        Self { logs, index: Arc::new(StoreIndex::new(store)) }
+        Self {
+            logs,
+            index: Arc::new(StoreIndex::new(store)),
+        }
     }
 }
 
 fn error(attempt: AttemptId, offset: u64) -> impl Fn(LogError) -> LogSourceError + Clone {
-    move |error| LogSourceError { attempt, offset, source: Box::new(error) }
+    move |error| LogSourceError {
+        attempt,
+        offset,
+        source: Box::new(error),
+    }
 }
 
 fn piece(chunk: Chunk) -> LogBytes {
-    LogBytes { offset: chunk.offset, bytes: chunk.bytes, at: chunk.at }
+    LogBytes {
+        offset: chunk.offset,
+        bytes: chunk.bytes,
+        at: chunk.at,
+    }
 }
 
 #[async_trait]
 impl LogSource for RoomSource {
     async fn length(&self, attempt: AttemptId) -> Result<u64, LogSourceError> {
-        self.logs.length(attempt, self.index.as_ref()).await.map_err(error(attempt, 0))
+        self.logs
+            .length(attempt, self.index.as_ref())
+            .await
+            .map_err(error(attempt, 0))
     }
 
     async fn read(
@@ -46,7 +60,9 @@ impl LogSource for RoomSource {
         attempt: AttemptId,
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, LogSourceError>>, LogSourceError> {
-        let bytes = self.logs.read(attempt, self.index.clone(), range.start, range.end);
+        let bytes = self
+            .logs
+            .read(attempt, self.index.clone(), range.start, range.end);
         Ok(bytes.map_err(error(attempt, range.start)).boxed())
     }
 

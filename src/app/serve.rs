@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Authentication, Config, LogConfig, LogFormat};
 use crate::engine::Desk;
@@ -66,11 +68,10 @@ async fn first_token(desk: &dyn Desk, is_configured: bool, data_dir: &Path) -> a
 
 /// Sets up what the program says about itself, on standard error.
 pub fn init_logging(config: &LogConfig) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.level)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(config.level.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match config.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
     }
 }

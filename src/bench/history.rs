@@ -34,7 +34,9 @@ const PER_PIPELINE: u32 = 20;
 const PER_COMMIT: u32 = 25;
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
-    let directory = tempfile::Builder::new().prefix("dormouse-bench-").tempdir()?;
+    let directory = tempfile::Builder::new()
+        .prefix("dormouse-bench-")
+        .tempdir()?;
     std::fs::create_dir(directory.path().join("data"))?;
     let watch = Stopwatch::start();
     let store = SqliteStore::open(&directory.path().join("data/dormouse.db")).await?;
@@ -60,8 +62,10 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
         }
     }
     server.stop().await?;
-    let answers: BTreeMap<&str, Value> =
-        times.into_iter().map(|(what, times)| (what, summary(times))).collect();
+    let answers: BTreeMap<&str, Value> = times
+        .into_iter()
+        .map(|(what, times)| (what, summary(times)))
+        .collect();
     Ok(json!({
         "bench": "history",
         "method": "finished builds written through the store's commit, then a server on that \
@@ -118,14 +122,25 @@ fn pipeline(
 fn build(ids: &IdSource, pipeline: &Pipeline, id: BuildId, place: u32, changes: &mut Vec<Change>) {
     let at = pipeline.submitted_at;
     let end = at + Span::from_secs(30);
-    let result = if place == 7 { BuildResult::Failure } else { BuildResult::Success };
-    let (machine, attempt) =
-        (MachineId::from_bits(ids.bits(at)), AttemptId::from_bits(ids.bits(at)));
+    let result = if place == 7 {
+        BuildResult::Failure
+    } else {
+        BuildResult::Success
+    };
+    let (machine, attempt) = (
+        MachineId::from_bits(ids.bits(at)),
+        AttemptId::from_bits(ids.bits(at)),
+    );
     let steps = ["checkout", "compile", "test"];
     changes.push(Change::InsertBuild(Build {
         id,
         spec: Arc::new(spec(pipeline, place, &steps)),
-        state: BuildState::Finished { result, reason: String::new(), started_at: Some(at), at: end },
+        state: BuildState::Finished {
+            result,
+            reason: String::new(),
+            started_at: Some(at),
+            at: end,
+        },
         attempts: 1,
         cancel: None,
         rev: 4,
@@ -144,9 +159,15 @@ fn build(ids: &IdSource, pipeline: &Pipeline, id: BuildId, place: u32, changes: 
         number: 1,
         machine,
         bound_at: at,
-        state: AttemptState::Finished { outcome: Outcome::Exited(0), at: end },
+        state: AttemptState::Finished {
+            outcome: Outcome::Exited(0),
+            at: end,
+        },
         steps: (0..3).map(record).collect(),
-        cursor: Cursor { machine: 3_100, stored: 3_000 },
+        cursor: Cursor {
+            machine: 3_100,
+            stored: 3_000,
+        },
         rev: 3,
     }));
     changes.push(Change::AppendEntry(Entry {
@@ -161,9 +182,18 @@ fn build(ids: &IdSource, pipeline: &Pipeline, id: BuildId, place: u32, changes: 
         to: end,
         amount: Money::from_micros(83),
     }));
-    for kind in [EventKind::BuildBound, EventKind::BuildStarted, EventKind::BuildFinished] {
+    for kind in [
+        EventKind::BuildBound,
+        EventKind::BuildStarted,
+        EventKind::BuildFinished,
+    ] {
         let (subject, message) = (Subject::Build(id), kind.word().to_owned());
-        changes.push(Change::AppendEvent(Event { at, subject, kind, message }));
+        changes.push(Change::AppendEvent(Event {
+            at,
+            subject,
+            kind,
+            message,
+        }));
     }
 }
 

@@ -35,7 +35,11 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
         let detail = server.finished(&accepted.pipeline.to_string()).await?;
         let id = detail.builds.first().context("no build")?.id;
         let build: BuildDetail = server.get(&format!("/builds/{id}")).await?;
-        let times = build.steps.first().and_then(|step| step.times.as_ref()).context("no step")?;
+        let times = build
+            .steps
+            .first()
+            .and_then(|step| step.times.as_ref())
+            .context("no step")?;
         first_step.push(times.started_at.since(before).to_std());
         finished.push(build.build.since.since(before).to_std());
     }
@@ -55,12 +59,14 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
 
 /// Delays of lines that a build prints with the time of their printing.
 async fn line_delays(server: &Server, lines: usize) -> anyhow::Result<Vec<Duration>> {
-    let run = format!(
-        "i=0; while [ $i -lt {lines} ]; do date +%s%N; sleep 0.02; i=$((i+1)); done"
-    );
+    let run = format!("i=0; while [ $i -lt {lines} ]; do date +%s%N; sleep 0.02; i=$((i+1)); done");
     let accepted = server.submit(1, &run).await?;
     let id = accepted.builds.first().context("no build")?.id;
-    let stream = server.http().get(format!("{}/builds/{id}/log/stream", server.url())).send().await?;
+    let stream = server
+        .http()
+        .get(format!("{}/builds/{id}/log/stream", server.url()))
+        .send()
+        .await?;
     let mut stream = stream.bytes_stream();
     let (mut buffer, mut delays) = (String::new(), Vec::new());
     while let Some(chunk) = stream.next().await {
@@ -80,8 +86,15 @@ async fn line_delays(server: &Server, lines: usize) -> anyhow::Result<Vec<Durati
 /// The times printed in an event's text.
 fn printed(event: &str) -> Vec<Timestamp> {
     let data = event.lines().find_map(|line| line.strip_prefix("data:"));
-    let value: Value = data.and_then(|data| serde_json::from_str(data.trim()).ok()).unwrap_or_default();
-    let text = value.get("text").and_then(Value::as_str).unwrap_or_default();
+    let value: Value = data
+        .and_then(|data| serde_json::from_str(data.trim()).ok())
+        .unwrap_or_default();
+    let text = value
+        .get("text")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let nanos = text.lines().filter_map(|line| line.parse::<i64>().ok());
-    nanos.map(|nanos| Timestamp::from_micros(nanos / 1_000)).collect()
+    nanos
+        .map(|nanos| Timestamp::from_micros(nanos / 1_000))
+        .collect()
 }

@@ -43,7 +43,11 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
     let resident = host::resident(pid)?;
     let id = accepted.builds.first().context("no build")?.id;
     let build: BuildDetail = server.get(&format!("/builds/{id}")).await?;
-    let step = build.steps.first().and_then(|step| step.times.clone()).context("no step")?;
+    let step = build
+        .steps
+        .first()
+        .and_then(|step| step.times.clone())
+        .context("no step")?;
     let stored = step.log_end.context("no end of the log")?;
     let wall = build.build.since.since(step.started_at).to_std();
     server.stop().await?;

@@ -87,7 +87,13 @@ fn house(options: &Options) -> Snapshot {
             })
             .collect();
         candidates.sort_unstable();
-        snapshot.classes.insert(ClassId(id), Class { candidates, ..Class::default() });
+        snapshot.classes.insert(
+            ClassId(id),
+            Class {
+                candidates,
+                ..Class::default()
+            },
+        );
     }
     for build in 0..options.builds {
         let key = QueueKey {
@@ -95,10 +101,17 @@ fn house(options: &Options) -> Snapshot {
             submitted_at: NOW - Span::from_millis(u64::from(options.builds - build)),
             build: BuildId::from_bits(u128::from(build) + 1),
         };
-        snapshot.enqueue(ClassId(build.wrapping_mul(2_654_435_761) % options.classes), key, None);
+        snapshot.enqueue(
+            ClassId(build.wrapping_mul(2_654_435_761) % options.classes),
+            key,
+            None,
+        );
     }
     for id in 0..options.machines {
-        snapshot.machines.insert(MachineId::from_bits(u128::from(id) + 1), machine(id, options));
+        snapshot.machines.insert(
+            MachineId::from_bits(u128::from(id) + 1),
+            machine(id, options),
+        );
     }
     snapshot
 }

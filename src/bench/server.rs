@@ -33,7 +33,9 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server with `machines` as the limit of machines, which stay warm.
     pub(super) async fn start(machines: u32) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("dormouse-bench-").tempdir()?;
+        let directory = tempfile::Builder::new()
+            .prefix("dormouse-bench-")
+            .tempdir()?;
         let server = Self::on(directory).await?;
         server.apply(machines).await?;
         Ok(server)
@@ -42,7 +44,12 @@ impl Server {
     /// Starts a server on a directory that may have a past.
     pub(super) async fn on(directory: TempDir) -> anyhow::Result<Self> {
         let (child, url) = spawn(directory.path()).await?;
-        Ok(Self { child, url, http: reqwest::Client::new(), directory })
+        Ok(Self {
+            child,
+            url,
+            http: reqwest::Client::new(),
+            directory,
+        })
     }
 
     /// The server's process.
@@ -64,7 +71,12 @@ impl Server {
             {"kind": "image", "file": "bench.yaml", "text": IMAGE},
             {"kind": "policy", "file": "default.yaml", "text": policy(machines)},
         ]});
-        let answer = self.http.post(format!("{}/apply", self.url)).json(&declarations).send().await?;
+        let answer = self
+            .http
+            .post(format!("{}/apply", self.url))
+            .json(&declarations)
+            .send()
+            .await?;
         checked(answer).await.map(drop)
     }
 
@@ -76,14 +88,25 @@ impl Server {
     /// Queues `count` builds of one step.
     pub(super) async fn submit(&self, count: usize, run: &str) -> anyhow::Result<AcceptedView> {
         let builds: serde_json::Map<String, Value> = (0..count)
-            .map(|place| (format!("b{place}"), json!({"steps": [{"name": "run", "run": run}]})))
+            .map(|place| {
+                (
+                    format!("b{place}"),
+                    json!({"steps": [{"name": "run", "run": run}]}),
+                )
+            })
             .collect();
-        self.submit_document(&json!({"name": "bench", "project": "bench", "builds": builds})).await
+        self.submit_document(&json!({"name": "bench", "project": "bench", "builds": builds}))
+            .await
     }
 
     /// Queues a pipeline document.
     pub(super) async fn submit_document(&self, document: &Value) -> anyhow::Result<AcceptedView> {
-        let answer = self.http.post(format!("{}/pipelines", self.url)).json(document).send().await?;
+        let answer = self
+            .http
+            .post(format!("{}/pipelines", self.url))
+            .json(document)
+            .send()
+            .await?;
         Ok(serde_json::from_value(checked(answer).await?)?)
     }
 
@@ -92,7 +115,10 @@ impl Server {
         loop {
             let detail: PipelineDetail = self.get(&format!("/pipelines/{id}")).await?;
             if detail.builds.iter().all(|build| build.result.is_some()) {
-                let failed = detail.builds.iter().find(|build| build.result != Some(ResultWord::Success));
+                let failed = detail
+                    .builds
+                    .iter()
+                    .find(|build| build.result != Some(ResultWord::Success));
                 if let Some(failed) = failed {
                     bail!("{} did not succeed: {:?}", failed.id, failed.reason);
                 }
@@ -108,7 +134,10 @@ impl Server {
         let accepted = self.submit(count, "sleep 2").await?;
         self.finished(&accepted.pipeline.to_string()).await?;
         let answer: Value = self.get("/machines").await?;
-        let up = answer.get("items").and_then(Value::as_array).map_or(0, Vec::len);
+        let up = answer
+            .get("items")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
         if up != count {
             bail!("{up} machines are warm, {count} were wanted");
         }
@@ -120,19 +149,32 @@ impl Server {
         let watch = Stopwatch::start();
         loop {
             let answer: Value = self.get("/machines").await?;
-            let machines = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+            let machines = answer
+                .get("items")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
             if machines.is_empty() {
                 break;
             }
-            for id in machines.iter().filter_map(|machine| machine.get("id")?.as_str()) {
-                self.http.post(format!("{}/machines/{id}/end", self.url)).send().await?;
+            for id in machines
+                .iter()
+                .filter_map(|machine| machine.get("id")?.as_str())
+            {
+                self.http
+                    .post(format!("{}/machines/{id}/end", self.url))
+                    .send()
+                    .await?;
             }
             if watch.elapsed() > PATIENCE {
                 bail!("{} machines did not end", machines.len());
             }
             tokio::time::sleep(LOOK).await;
         }
-        let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        let pid = self
+            .child
+            .id()
+            .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
         if let Some(pid) = pid {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
