@@ -21,6 +21,7 @@ mod script;
 mod ssh;
 
 pub use keys::machine_keys;
+pub use script::conversation;
 pub use ssh::Ssh;
 
 /// Where and as whom to connect, and which host key must be presented.

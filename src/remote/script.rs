@@ -64,6 +64,15 @@ pub(super) fn start(
     Ok(script)
 }
 
+/// What a machine's shell is told for an attempt: to take the runner, and to start. For trying the
+/// runner under a shell without a machine.
+///
+/// # Errors
+/// As `start`.
+pub fn conversation(attempt: AttemptId, build: &BuildSpec) -> Result<[String; 2], RemoteError> {
+    Ok([prepare(), start(attempt, build, 0)?])
+}
+
 /// Follows an attempt that was started earlier.
 pub(super) fn follow(attempt: AttemptId, from: u64) -> String {
     format!("{}dm_follow {from}\n", source(attempt))
