@@ -99,7 +99,9 @@ fn read_login(field: &Field<'_>, problems: &mut Problems) -> Option<Login> {
 }
 
 fn read_shapes(field: &Field<'_>, problems: &mut Problems) -> Vec<Shape> {
-    let items = field.list(problems).unwrap_or_default();
+    let Some(items) = field.list(problems) else {
+        return Vec::new();
+    };
     if items.is_empty() {
         field.refuse(problems, "there are no shapes; expected at least one");
     } else if items.len() > MOST_SHAPES {

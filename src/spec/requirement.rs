@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::document::{Field, Problems, Value, quoted};
+use super::document::{Field, Problems, Style, Value, quoted};
 use super::limits::LINE_CHARACTERS;
 use super::text::{check_line, check_name};
 use crate::model::{Capabilities, CapabilityValue, Constraint, Operator, Requirement, Version};
@@ -100,7 +100,8 @@ pub(super) fn parse_requirement(
 
 /// `python: >3` is YAML for a folded text that is empty.
 fn empty_hint(error: &ConstraintParseError, field: &Field<'_>) -> &'static str {
-    let folded = matches!(&field.node().value, Value::Scalar(scalar) if !scalar.plain);
+    let folded =
+        matches!(&field.node().value, Value::Scalar(scalar) if scalar.style == Style::Block);
     if folded && *error == ConstraintParseError::Empty {
         "; a text that begins with \">\" needs quotes"
     } else {
@@ -195,6 +196,7 @@ mod tests {
             let error = parse_constraint(text).expect_err(text);
             format!("{text:14} {error}")
         });
-        insta::assert_snapshot!(errors.join("\n"));
+        let shown = errors.join("\n");
+        insta::assert_snapshot!(shown);
     }
 }

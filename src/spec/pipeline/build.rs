@@ -128,7 +128,9 @@ impl<'e> Reading<'e> {
     }
 
     fn steps(self, field: &Field<'e>, problems: &mut Problems) -> Vec<StepSource<'e>> {
-        let items = field.list(problems).unwrap_or_default();
+        let Some(items) = field.list(problems) else {
+            return Vec::new();
+        };
         let most = self.limits.steps;
         if items.len() > most {
             let message = format!("{} steps; at most {most} are accepted", items.len());
