@@ -123,7 +123,7 @@ impl<'e> Reading<'e> {
         RequirementSource {
             capability,
             texts: texts.collect(),
-            listed: items.iter().any(|item| item.path() != field.path()),
+            listed: !field.is_scalar(),
         }
     }
 

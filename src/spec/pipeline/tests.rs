@@ -160,11 +160,9 @@ fn steps_without_a_name_are_named_by_their_script() {
 fn shell_text_passes_untouched() {
     let script = "echo ${HOME} ${x:-{}} $((1+2)) {{ x }} {% if %} {# c #} {%- }} %} #} $ { {\n\
                   # line statement\n## comment\ncat <<'E'\n  {{- x -}}\nE\nprintf '%s\\n' \"$@\"\n\n";
-    let block: String = script
-        .lines()
-        .map(|line| format!("          {line}\n"))
-        .collect();
-    let text = format!("name: p\nbuilds:\n  b:\n    steps:\n      - run: |+\n{block}");
+    let block = script.trim_end().replace('\n', "\n          ");
+    let text =
+        format!("name: p\nbuilds:\n  b:\n    steps:\n      - run: |+\n          {block}\n\n");
     assert_eq!(draft(&text).builds[0].steps[0].run, script);
     // The same beside a template.
     let text = format!("{text}          ${{{{ build.name }}}}\n");
@@ -343,15 +341,13 @@ fn the_expanded_size_is_bounded() {
 
 #[test]
 fn huge_matrices_are_refused_without_being_expanded() {
-    let axis: Vec<_> = (0..200).map(|number| number.to_string()).collect();
-    let axis = axis.join(", ");
-    let axes: String = (0..12)
+    let values: Vec<_> = (0..200).map(|number| number.to_string()).collect();
+    let axis = values.join(", ");
+    let lines: Vec<_> = (0..12)
         .map(|name| format!("      a{name}: [{axis}]\n"))
         .collect();
-    let problems = refused(
-        &one(&format!("    matrix:\n{axes}")),
-        &PipelineLimits::default(),
-    );
+    let text = one(&format!("    matrix:\n{}", lines.concat()));
+    let problems = refused(&text, &PipelineLimits::default());
     assert_eq!(
         problems,
         ["6:7: builds.b.matrix: the matrix has more than 256 combinations"]
