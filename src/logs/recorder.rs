@@ -30,7 +30,7 @@ const FULL_BYTES: u64 = 4 * 1024 * 1024;
 
 /// All recorders together should not hold more than this: then each flushes, and is full, from
 /// [`FAIR_BYTES`] on.
-const ROOM_BYTES: u64 = 24 * 1024 * 1024;
+const ROOM_BYTES: u64 = 12 * 1024 * 1024;
 
 /// What each recorder may hold however crowded the room is: enough for a flush that is worth it.
 const FAIR_BYTES: u64 = 256 * 1024;
