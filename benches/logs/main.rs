@@ -5,10 +5,8 @@
 //! room alone. CPU time is the whole process's.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dormouse::clock::{Clock, IdSource, SystemClock};
@@ -16,6 +14,12 @@ use dormouse::logs::{ExtentIndex, IndexError, Logs, Recorder, Standing};
 use dormouse::model::{AttemptId, Extent, PackId};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
+
+mod text;
+mod watch;
+
+use text::log_text;
+use watch::{Watch, peak_resident_mib, percentiles, rate, ratio};
 
 /// What the network hands over at once.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -296,154 +300,4 @@ impl ExtentIndex for Index {
         extents.retain(|extent| extent.start < to && extent.start + extent.len > from);
         Ok(extents)
     }
-}
-
-/// Log text as builds print it: compiler and test lines with names, numbers, times and hashes.
-fn log_text(len: usize) -> Vec<u8> {
-    const WORDS: [&str; 24] = [
-        "parser",
-        "lexer",
-        "storage",
-        "index",
-        "engine",
-        "planner",
-        "remote",
-        "session",
-        "ledger",
-        "catalogue",
-        "matching",
-        "version",
-        "capability",
-        "machine",
-        "attempt",
-        "pipeline",
-        "token",
-        "event",
-        "policy",
-        "image",
-        "stream",
-        "cursor",
-        "extent",
-        "provider",
-    ];
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut next = move |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 16).unwrap_or(0) % below
-    };
-    let mut text = String::with_capacity(len + 256);
-    let mut micros = 0;
-    while text.len() < len {
-        micros += next(90_000);
-        let mut word = || WORDS.get(next(WORDS.len())).copied().unwrap_or_default();
-        let (one, two, three) = (word(), word(), word());
-        let (number, hash) = (next(100_000), next(usize::MAX));
-        let line = match next(6) {
-            0 => writeln!(
-                text,
-                "   Compiling {one}-{two} v{}.{}.{}",
-                number % 9,
-                next(30),
-                next(10)
-            ),
-            1 => writeln!(text, "test {one}::{two}::tests::{three}_{number} ... ok"),
-            2 => writeln!(
-                text,
-                "[{:>9}.{:06}] {one}: {two} {three} took {number} us",
-                micros / 1_000_000,
-                micros % 1_000_000
-            ),
-            3 => writeln!(
-                text,
-                "cc -O2 -g -Wall -Wextra -Wno-unused-parameter -fPIC -fstack-protector-strong \
-                 -DNDEBUG -D_FORTIFY_SOURCE=2 -Isrc/{one} -Iinclude -c -o build/{two}/{three}.o \
-                 src/{two}/{three}.c"
-            ),
-            4 => writeln!(text, "Downloading {one}-{two} ({hash:016x}) {number} bytes"),
-            _ => writeln!(
-                text,
-                "src/{one}/{two}.rs:{number}:{}: warning: unused variable `{three}`",
-                next(100)
-            ),
-        };
-        line.unwrap_or_default();
-    }
-    text.truncate(len);
-    text.into_bytes()
-}
-
-/// Wall and CPU time of a measurement.
-struct Watch {
-    wall: Instant,
-    cpu: Duration,
-}
-
-impl Watch {
-    fn start() -> Self {
-        Self {
-            wall: instant(),
-            cpu: cpu_time(),
-        }
-    }
-
-    fn read(&self) -> (Duration, Duration) {
-        (instant() - self.wall, cpu_time().saturating_sub(self.cpu))
-    }
-
-    fn report(&self, what: &str, bytes: usize, details: &serde_json::Value) {
-        let (wall, cpu) = self.read();
-        println!(
-            "{}",
-            json!({
-                "what": what, "mb_per_s": rate(bytes, wall) / 1_000_000,
-                "mb_per_cpu_s": rate(bytes, cpu) / 1_000_000, "details": details,
-            })
-        );
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn instant() -> Instant {
-    Instant::now()
-}
-
-/// User and system time of this process so far, from `/proc` in hundredths of a second.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split(' ');
-    let ticks: u64 = fields
-        .skip(12)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 10)
-}
-
-/// The most memory this process has had, in MiB.
-fn peak_resident_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kib.unwrap_or(0) / 1024
-}
-
-/// How many per second, in whole numbers.
-fn rate(count: usize, time: Duration) -> usize {
-    let micros = usize::try_from(time.as_micros())
-        .unwrap_or(usize::MAX)
-        .max(1);
-    count.saturating_mul(1_000_000) / micros
-}
-
-fn ratio(bytes: usize, stored: usize) -> String {
-    let hundredths = bytes * 100 / stored.max(1);
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
-}
-
-fn percentiles(mut values: Vec<u64>) -> serde_json::Value {
-    values.sort_unstable();
-    let at = |percent: usize| values.get((values.len().max(1) - 1) * percent / 100);
-    json!({"p50": at(50), "p99": at(99), "max": values.last()})
 }
