@@ -189,6 +189,7 @@ impl Recorder {
 
     /// Lets go of the bytes up to the end of an extent that is in the index now.
     pub fn committed(&mut self, extent: &Extent) {
+        debug_assert_eq!(extent.attempt, self.attempt, "an extent of another log");
         let freed = self
             .live
             .change(|tail| tail.release(extent.start.saturating_add(extent.len)));

@@ -205,6 +205,8 @@ impl ObjectStore for Storage {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     attempts: Mutex<BTreeMap<AttemptId, Row>>,
+    /// How often it was asked how a log stands.
+    pub(super) asked: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -259,6 +261,7 @@ impl Index {
 #[async_trait]
 impl ExtentIndex for Index {
     async fn standing(&self, attempt: AttemptId) -> Result<Option<Standing>, IndexError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let attempts = self.attempts.lock().unwrap();
         Ok(attempts.get(&attempt).map(|row| {
             let stored = row.stored();
