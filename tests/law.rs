@@ -17,13 +17,28 @@ const FLOORS: &[&[&str]] = &[
 /// Pairs of rooms on one floor, or up a floor, that are allowed; the list may only shrink.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("cli", "app", "commands hand over to the composition root"),
-    ("app", "cli", "`demo` talks to its own server as the command line does"),
+    (
+        "app",
+        "cli",
+        "`demo` talks to its own server as the command line does",
+    ),
 ];
 
 /// Nothing of this may be named on floors 0 and 1.
 const IMPURE: &[&str] = &[
-    "async fn", "tokio::", "sqlx::", "axum::", "russh::", "reqwest::", "std::fs", "std::net::Tcp",
-    "std::process", "std::env", "Instant::now", "SystemTime::now", "Timestamp::now",
+    "async fn",
+    "tokio::",
+    "sqlx::",
+    "axum::",
+    "russh::",
+    "reqwest::",
+    "std::fs",
+    "std::net::Tcp",
+    "std::process",
+    "std::env",
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -45,7 +60,10 @@ fn named_rooms(text: &str) -> Vec<(usize, String)> {
     for (number, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
         for part in code.split("crate::").skip(1) {
-            let room: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let room: String = part
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             named.push((number + 1, room));
         }
     }
@@ -69,30 +87,52 @@ fn rooms_use_only_lower_floors() {
     let mut broken = Vec::new();
     let mut looked_at = 0;
     for path in sources(&root) {
-        let Some(room) = room_of(&path, &root) else { continue };
-        let floor = floors.get(room.as_str()).unwrap_or_else(|| panic!("no floor for {room}"));
+        let Some(room) = room_of(&path, &root) else {
+            continue;
+        };
+        let floor = floors
+            .get(room.as_str())
+            .unwrap_or_else(|| panic!("no floor for {room}"));
         for (line, other) in named_rooms(&fs::read_to_string(&path).unwrap()) {
             looked_at += 1;
-            let Some(other_floor) = floors.get(other.as_str()) else { continue };
-            let excepted = EXCEPTIONS.iter().any(|(from, to, _)| *from == room && *to == other);
+            let Some(other_floor) = floors.get(other.as_str()) else {
+                continue;
+            };
+            let excepted = EXCEPTIONS
+                .iter()
+                .any(|(from, to, _)| *from == room && *to == other);
             if other != room && other_floor >= floor && !excepted {
                 broken.push(format!("{}:{line}: {room} uses {other}", path.display()));
             }
         }
     }
     assert!(looked_at > 100, "the scan sees imports: {looked_at}");
-    assert!(broken.is_empty(), "against the import law:\n{}", broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "against the import law:\n{}",
+        broken.join("\n")
+    );
 }
 
 #[test]
 fn sibling_providers_do_not_know_each_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provider");
     for path in sources(&root) {
-        let Some(own) = room_of(&path, &root) else { continue };
-        for part in fs::read_to_string(&path).unwrap().split("provider::").skip(1) {
+        let Some(own) = room_of(&path, &root) else {
+            continue;
+        };
+        for part in fs::read_to_string(&path)
+            .unwrap()
+            .split("provider::")
+            .skip(1)
+        {
             let other: String = part.chars().take_while(|c| c.is_lowercase()).collect();
             let is_sibling = root.join(&other).is_dir();
-            assert!(!is_sibling || other == own, "{} uses {other}", path.display());
+            assert!(
+                !is_sibling || other == own,
+                "{} uses {other}",
+                path.display()
+            );
         }
     }
 }

@@ -24,26 +24,45 @@ fn house() -> Snapshot {
     };
     Snapshot {
         images: vec![image("small"), image("large")],
-        limits: vec![Limit { name: "default".to_owned(), images: None, machines: 10 }],
+        limits: vec![Limit {
+            name: "default".to_owned(),
+            images: None,
+            machines: 10,
+        }],
         ..Snapshot::default()
     }
 }
 
 fn candidate(image: ImageIndex) -> Candidate {
     let price = Rate::from_micros_per_hour(if image == SMALL { 10 } else { 50 });
-    Candidate { price, spare: 0, image, shape: 0 }
+    Candidate {
+        price,
+        spare: 0,
+        image,
+        shape: 0,
+    }
 }
 
 fn class(snapshot: &mut Snapshot, id: u32, images: &[ImageIndex]) -> ClassId {
     let mut candidates: Vec<Candidate> = images.iter().copied().map(candidate).collect();
     candidates.sort_unstable();
-    snapshot.classes.insert(ClassId(id), Class { candidates, ..Class::default() });
+    snapshot.classes.insert(
+        ClassId(id),
+        Class {
+            candidates,
+            ..Class::default()
+        },
+    );
     ClassId(id)
 }
 
 fn queue(snapshot: &mut Snapshot, class: ClassId, build: u128, priority: i32) -> BuildId {
     let build = BuildId::from_bits(build);
-    let key = QueueKey { priority: Reverse(priority), submitted_at: NOW, build };
+    let key = QueueKey {
+        priority: Reverse(priority),
+        submitted_at: NOW,
+        build,
+    };
     snapshot.enqueue(class, key, None);
     build
 }
@@ -138,7 +157,10 @@ fn a_cheap_image_that_cools_down_gives_way_to_the_next() {
     assert_eq!(launched(&planned(&snapshot)), [(build, LARGE)]);
     snapshot.images[1].cooling_until = Some(NOW + Span::from_secs(3));
     let plan = planned(&snapshot);
-    assert_eq!(plan.waiting[0].why, Blocked::Cooling(NOW + Span::from_secs(3)));
+    assert_eq!(
+        plan.waiting[0].why,
+        Blocked::Cooling(NOW + Span::from_secs(3))
+    );
     assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(3)));
 }
 
@@ -153,7 +175,10 @@ fn launches_stop_at_the_limit_and_count_machines_on_their_way_out() {
     }
     let plan = planned(&snapshot);
     assert_eq!(launched(&plan).len(), 2);
-    assert_eq!((plan.waiting[0].builds, &plan.waiting[0].why), (3, &Blocked::Limit(0)));
+    assert_eq!(
+        (plan.waiting[0].builds, &plan.waiting[0].why),
+        (3, &Blocked::Limit(0))
+    );
 }
 
 #[test]
@@ -165,7 +190,10 @@ fn higher_priority_runs_first_then_the_older() {
     queue(&mut snapshot, small, 1, 0);
     let urgent = queue(&mut snapshot, large, 2, 5);
     let urgent_too = queue(&mut snapshot, small, 3, 5);
-    assert_eq!(launched(&planned(&snapshot)), [(urgent, LARGE), (urgent_too, SMALL)]);
+    assert_eq!(
+        launched(&planned(&snapshot)),
+        [(urgent, LARGE), (urgent_too, SMALL)]
+    );
 }
 
 #[test]
@@ -201,7 +229,13 @@ fn idle_machines_go_after_the_timeout_and_not_before() {
     let gone = machine(&mut snapshot, 2, SMALL, idle_for(300));
     let plan = planned(&snapshot);
     assert_eq!(drained(&plan), [(gone, Reason::IdleTimeout)]);
-    assert_eq!(plan.kept, [Kept { machine: kept, until: NOW + Span::from_secs(1) }]);
+    assert_eq!(
+        plan.kept,
+        [Kept {
+            machine: kept,
+            until: NOW + Span::from_secs(1)
+        }]
+    );
     assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(1)));
 }
 
@@ -212,9 +246,15 @@ fn a_machine_at_the_end_of_its_use_takes_no_build() {
     let build = queue(&mut snapshot, small, 1, 0);
     let old = machine(&mut snapshot, 1, SMALL, idle_for(1));
     for (change, reason) in [
-        ((|m: &mut MachineView| m.version = 0) as fn(&mut MachineView), Reason::ImageChanged),
+        (
+            (|m: &mut MachineView| m.version = 0) as fn(&mut MachineView),
+            Reason::ImageChanged,
+        ),
         (|m| m.builds_done = 100, Reason::BuildCount),
-        (|m| m.created_at = NOW - Span::from_secs(86_400), Reason::Lifetime),
+        (
+            |m| m.created_at = NOW - Span::from_secs(86_400),
+            Reason::Lifetime,
+        ),
     ] {
         let mut snapshot = snapshot.clone();
         change(snapshot.machines.get_mut(&old).unwrap());
@@ -282,8 +322,15 @@ fn the_audit_finds_what_a_wrong_planner_would_do() {
     let build = queue(&mut snapshot, small, 1, 0);
     let busy = machine(&mut snapshot, 1, SMALL, Phase::Busy);
     let attempt = crate::model::AttemptId::from_bits(9);
-    let drain = Action::Drain { machine: busy, reason: Reason::IdleTimeout };
-    let bind = Action::Bind { build, attempt, machine: busy };
+    let drain = Action::Drain {
+        machine: busy,
+        reason: Reason::IdleTimeout,
+    };
+    let bind = Action::Bind {
+        build,
+        attempt,
+        machine: busy,
+    };
     let launch = Action::Launch {
         machine: MachineId::from_bits(7),
         image: LARGE,
@@ -293,14 +340,20 @@ fn the_audit_finds_what_a_wrong_planner_would_do() {
         attempt,
     };
     let found = |actions: Vec<Action>| {
-        let plan = Plan { actions, ..Plan::default() };
+        let plan = Plan {
+            actions,
+            ..Plan::default()
+        };
         audit(&snapshot, &plan, NOW)
     };
     assert_eq!(found(vec![drain]), [Violation::DrainsWork(busy)]);
     assert_eq!(found(vec![bind]), [Violation::NotFree(busy)]);
     let violations = found(vec![launch]);
     assert_eq!(violations[0], Violation::NotQueued(BuildId::from_bits(2)));
-    assert!(matches!(violations[1], Violation::OverLimit { planned: 2, .. }));
+    assert!(matches!(
+        violations[1],
+        Violation::OverLimit { planned: 2, .. }
+    ));
 }
 
 /// A random house: builds of random classes, machines in random phases, limits, cool-downs.
@@ -310,54 +363,60 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let builds = prop::collection::vec((0_usize..6, -2_i32..3, prop::option::of(-9_i64..9)), 0..40);
     let machines = prop::collection::vec((0_usize..6, 0_u8..5, 0_u64..900, 0_u32..3), 0..20);
     let limits = prop::collection::vec((prop::option::of(0_usize..6), 0_u32..15), 1..3);
-    (images, classes, builds, machines, limits).prop_map(|(images, classes, builds, machines, limits)| {
-        let mut snapshot = house();
-        snapshot.images = images
-            .iter()
-            .enumerate()
-            .map(|(place, (active, cooling, idle))| ImageView {
-                name: format!("image-{place}"),
-                version: active.then_some(1),
-                idle_timeout: Span::from_secs(*idle),
-                max_lifetime: Span::from_secs(3_600),
-                max_builds: 2,
-                cooling_until: cooling.then_some(NOW + Span::from_secs(5)),
-            })
-            .collect();
-        let count = images.len();
-        let some_image = |place: usize| ImageIndex(place % count);
-        for (id, images) in (0_u32..).zip(&classes) {
-            let images: BTreeSet<ImageIndex> = images.iter().map(|p| some_image(*p)).collect();
-            class(&mut snapshot, id, &images.into_iter().collect::<Vec<_>>());
-        }
-        for (id, (place, priority, wait)) in (1_u128..).zip(builds) {
-            let class = ClassId(u32::try_from(place % classes.len()).unwrap());
-            let build = BuildId::from_bits(id);
-            let key = QueueKey { priority: Reverse(priority), submitted_at: NOW, build };
-            let at = wait.map(|secs| Timestamp::from_micros(NOW.micros() + secs * 1_000_000));
-            snapshot.enqueue(class, key, at);
-        }
-        for (id, (place, phase, age, done)) in (1_u128..).zip(machines) {
-            let phase = match phase {
-                0 => Phase::Coming { claimed: true },
-                1 => Phase::Coming { claimed: false },
-                2 => idle_for(age),
-                3 => Phase::Busy,
-                _ => Phase::Ending,
-            };
-            let id = machine(&mut snapshot, id, some_image(place), phase);
-            snapshot.machines.get_mut(&id).unwrap().builds_done = done;
-        }
-        snapshot.limits = limits
-            .into_iter()
-            .map(|(image, machines)| Limit {
-                name: "some".to_owned(),
-                images: image.map(|place| BTreeSet::from([some_image(place)])),
-                machines,
-            })
-            .collect();
-        snapshot
-    })
+    (images, classes, builds, machines, limits).prop_map(
+        |(images, classes, builds, machines, limits)| {
+            let mut snapshot = house();
+            snapshot.images = images
+                .iter()
+                .enumerate()
+                .map(|(place, (active, cooling, idle))| ImageView {
+                    name: format!("image-{place}"),
+                    version: active.then_some(1),
+                    idle_timeout: Span::from_secs(*idle),
+                    max_lifetime: Span::from_secs(3_600),
+                    max_builds: 2,
+                    cooling_until: cooling.then_some(NOW + Span::from_secs(5)),
+                })
+                .collect();
+            let count = images.len();
+            let some_image = |place: usize| ImageIndex(place % count);
+            for (id, images) in (0_u32..).zip(&classes) {
+                let images: BTreeSet<ImageIndex> = images.iter().map(|p| some_image(*p)).collect();
+                class(&mut snapshot, id, &images.into_iter().collect::<Vec<_>>());
+            }
+            for (id, (place, priority, wait)) in (1_u128..).zip(builds) {
+                let class = ClassId(u32::try_from(place % classes.len()).unwrap());
+                let build = BuildId::from_bits(id);
+                let key = QueueKey {
+                    priority: Reverse(priority),
+                    submitted_at: NOW,
+                    build,
+                };
+                let at = wait.map(|secs| Timestamp::from_micros(NOW.micros() + secs * 1_000_000));
+                snapshot.enqueue(class, key, at);
+            }
+            for (id, (place, phase, age, done)) in (1_u128..).zip(machines) {
+                let phase = match phase {
+                    0 => Phase::Coming { claimed: true },
+                    1 => Phase::Coming { claimed: false },
+                    2 => idle_for(age),
+                    3 => Phase::Busy,
+                    _ => Phase::Ending,
+                };
+                let id = machine(&mut snapshot, id, some_image(place), phase);
+                snapshot.machines.get_mut(&id).unwrap().builds_done = done;
+            }
+            snapshot.limits = limits
+                .into_iter()
+                .map(|(image, machines)| Limit {
+                    name: "some".to_owned(),
+                    images: image.map(|place| BTreeSet::from([some_image(place)])),
+                    machines,
+                })
+                .collect();
+            snapshot
+        },
+    )
 }
 
 /// Machines per image after a plan, those on their way out included.
