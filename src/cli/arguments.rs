@@ -11,6 +11,10 @@ use crate::model::{BuildId, PipelineId, Span, Timestamp};
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
+#[expect(
+    clippy::doc_markdown,
+    reason = "the docs are help texts, shown as they are"
+)]
 pub(super) struct Globals {
     /// Address of the server [default: $DORMOUSE_SERVER, else `listen` of the configuration]
     #[arg(long, global = true, value_name = "URL")]

@@ -118,7 +118,9 @@ impl Context {
     pub(super) fn more(&self, more: bool, limit: u32) {
         if more {
             let double = limit.saturating_mul(2);
-            self.output.note(&format!("only the newest {limit}; more with --limit {double}"));
+            self.output.note(&format!(
+                "only the newest {limit}; more with --limit {double}"
+            ));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::api::view::ResultWord;
 
 /// How a command ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Exit {
+pub(super) enum Exit {
     /// Done; a followed pipeline or build succeeded.
     Success,
     /// What was asked for has failed.
@@ -71,7 +71,7 @@ const TABLE: [(Exit, u8, &str); 9] = [
 
 impl Exit {
     /// The code of the process.
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         TABLE
             .iter()
             .find(|(exit, ..)| *exit == self)
@@ -79,7 +79,7 @@ impl Exit {
     }
 
     /// What following a build or pipeline to this end exits with.
-    pub const fn of_result(result: ResultWord) -> Self {
+    pub(super) const fn of_result(result: ResultWord) -> Self {
         match result {
             ResultWord::Success => Self::Success,
             ResultWord::Failure | ResultWord::Skipped => Self::Failure,
@@ -97,7 +97,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// The table as text, a line per code.
-pub fn table() -> String {
+pub(super) fn table() -> String {
     let mut text = String::from("Exit codes:\n");
     for (_, code, meaning) in TABLE {
         let _ = writeln!(text, "  {code:>3}  {meaning}");

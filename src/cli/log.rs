@@ -95,7 +95,10 @@ pub(super) async fn stream(client: &Client, output: Output, wish: Wish) -> Outco
     let mut follow = Follow::new(client, &path, query, output);
     let mut place = Place::default();
     let mut stamper = Stamper::default();
-    while wish.until.is_none_or(|until| place.offset.max(wish.from) < until) {
+    while wish
+        .until
+        .is_none_or(|until| place.offset.max(wish.from) < until)
+    {
         let event = follow.next().await?;
         match event.kind.as_str() {
             "log" => {
@@ -183,7 +186,9 @@ impl Place {
             expected: self.offset,
             got: start,
         })?;
-        let known = usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len());
+        let known = usize::try_from(known)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         bytes.drain(..known);
         if let Some(until) = until {
             let room = usize::try_from(until.saturating_sub(self.offset)).unwrap_or(usize::MAX);

@@ -22,14 +22,19 @@ use arguments::Globals;
 use command::Command;
 use context::Context;
 use exit::Exit;
-use report::{Outcome, Report, Stop};
+use report::Stop;
 
 /// Keeps build machines asleep until a build needs them.
 ///
 /// Queue builds, follow their logs, look after machines and images, and see what everything costs.
 /// A server runs with `dormouse serve`; `dormouse demo` shows the whole on this host.
 #[derive(Debug, Parser)]
-#[command(name = "dormouse", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "dormouse",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -66,29 +71,10 @@ fn run(cli: Cli) -> Exit {
         Err(stop) => return end(stop, cli.globals.json, false),
     };
     let (json, color) = (ctx.output.is_json(), ctx.output.error_color);
-    let ended = match cli.command {
-        // A machine must leave its session before it has a second thread.
-        Command::LocalMachine(machine) => machine.run(),
-        command => runtime(command.is_server())
-            .and_then(|runtime| runtime.block_on(command.run(&ctx))),
-    };
-    match ended {
+    match cli.command.run(&ctx) {
         Ok(exit) => exit,
         Err(stop) => end(stop, json, color),
     }
-}
-
-/// A server takes every processor; a client of one small request starts faster on one thread.
-fn runtime(is_server: bool) -> Outcome<tokio::runtime::Runtime> {
-    let mut builder = if is_server {
-        tokio::runtime::Builder::new_multi_thread()
-    } else {
-        tokio::runtime::Builder::new_current_thread()
-    };
-    builder.enable_all().build().map_err(|error| {
-        let message = format!("cannot start: {error}");
-        Report::new(Exit::Failure, "start", message).into()
-    })
 }
 
 /// Tells why the command stopped.

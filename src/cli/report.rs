@@ -9,7 +9,7 @@ use crate::api::view::DocumentProblem;
 
 /// A command's end without the result that was asked for.
 #[derive(Debug)]
-pub enum Stop {
+pub(super) enum Stop {
     /// Something is to be told.
     Report(Box<Report>),
     /// The reader of standard output went away: nobody is left to be told.
@@ -17,26 +17,26 @@ pub enum Stop {
 }
 
 /// What a command returns: how it ended, or why it stopped.
-pub type Outcome<T = Exit> = Result<T, Stop>;
+pub(super) type Outcome<T = Exit> = Result<T, Stop>;
 
 /// Something that went wrong, for a person and for a program.
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     /// What the process exits with.
-    pub exit: Exit,
+    pub(super) exit: Exit,
     /// Names the kind of error; never changes.
-    pub kind: String,
+    pub(super) kind: String,
     /// What went wrong, with its causes.
-    pub message: String,
+    pub(super) message: String,
     /// The next thing to try.
-    pub hint: Option<String>,
+    pub(super) hint: Option<String>,
     /// Places in documents.
-    pub problems: Vec<DocumentProblem>,
+    pub(super) problems: Vec<DocumentProblem>,
 }
 
 impl Report {
     /// A report without hint and problems.
-    pub fn new(exit: Exit, kind: &str, message: impl Into<String>) -> Self {
+    pub(super) fn new(exit: Exit, kind: &str, message: impl Into<String>) -> Self {
         Self {
             exit,
             kind: kind.to_owned(),
@@ -48,13 +48,13 @@ impl Report {
 
     /// With the next thing to try.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// For people: the error, every problem, the hint.
-    pub fn text(&self, color: bool) -> String {
+    pub(super) fn text(&self, color: bool) -> String {
         let paint = |code: &str, word: &str| {
             if color {
                 format!("\x1b[{code}m{word}\x1b[0m")
@@ -69,14 +69,13 @@ impl Report {
             text.push_str(&problem.message);
             text.push('\n');
         }
-        if let Some(hint) = &self.hint {
-            text.push_str(&format!("{} {hint}\n", paint("1;36", "hint:")));
-        }
-        text
+        let hint = self.hint.as_ref();
+        let hint = hint.map(|hint| format!("{} {hint}\n", paint("1;36", "hint:")));
+        text + &hint.unwrap_or_default()
     }
 
     /// For programs: one line.
-    pub fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         let error = json!({
             "error": {
                 "kind": self.kind,
@@ -90,7 +89,7 @@ impl Report {
     }
 
     /// Writes it to standard error. Nothing can be done when that fails.
-    pub fn print(&self, as_json: bool, color: bool) {
+    pub(super) fn print(&self, as_json: bool, color: bool) {
         let text = if as_json {
             self.json()
         } else {
@@ -123,18 +122,18 @@ impl From<Report> for Stop {
 }
 
 /// Stops with bad usage.
-pub fn usage(message: impl Into<String>) -> Report {
+pub(super) fn usage(message: impl Into<String>) -> Report {
     Report::new(Exit::Usage, "usage", message)
 }
 
 /// Stops because a file cannot be used.
-pub fn file_error(doing: &str, path: &std::path::Path, error: &io::Error) -> Report {
+pub(super) fn file_error(doing: &str, path: &std::path::Path, error: &io::Error) -> Report {
     let message = format!("cannot {doing} {}: {error}", path.display());
     Report::new(Exit::Usage, "file", message)
 }
 
 /// An error with its causes, outermost first. A cause that its parent's text repeats is left out.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

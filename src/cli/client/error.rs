@@ -71,14 +71,12 @@ impl From<CallError> for Report {
     fn from(error: CallError) -> Self {
         let message = error.to_string();
         match error {
-            CallError::Unreachable { .. } => {
-                Self::new(Exit::Unavailable, "unreachable", message).hint(
-                    "start a server with `dormouse serve`, or name another with --server URL",
-                )
-            }
+            CallError::Unreachable { .. } => Self::new(Exit::Unavailable, "unreachable", message)
+                .hint("start a server with `dormouse serve`, or name another with --server URL"),
             CallError::Refused { status, problem } => refused(status, *problem, message),
-            CallError::Garbled { .. } => Self::new(Exit::Unavailable, "garbled", message)
-                .hint("is this a dormouse server of the same version? compare `dormouse --version`"),
+            CallError::Garbled { .. } => Self::new(Exit::Unavailable, "garbled", message).hint(
+                "is this a dormouse server of the same version? compare `dormouse --version`",
+            ),
         }
     }
 }

@@ -74,16 +74,15 @@ impl<'a> Follow<'a> {
 
     /// The next event of the present connection; `None` at its end.
     async fn next_once(&mut self) -> Result<Option<Event>, CallError> {
-        let open = match &mut self.open {
-            Some(open) => open,
-            None => {
-                let body = self.connect().await?;
-                self.open.insert(Open {
-                    body,
-                    parser: Parser::default(),
-                    ready: Vec::new().into_iter(),
-                })
-            }
+        if self.open.is_none() {
+            self.open = Some(Open {
+                body: self.connect().await?,
+                parser: Parser::default(),
+                ready: Vec::new().into_iter(),
+            });
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(None);
         };
         loop {
             if let Some(event) = open.ready.next() {

@@ -66,7 +66,10 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| {
-            usage(format!("cannot set up the HTTP client: {}", crate::cli::report::chain(&error)))
+            usage(format!(
+                "cannot set up the HTTP client: {}",
+                crate::cli::report::chain(&error)
+            ))
         })?;
         Ok(Self { http, base, token })
     }
@@ -123,7 +126,8 @@ impl Client {
         path: &[&str],
         body: &B,
     ) -> Result<T, CallError> {
-        self.value(self.request(Method::POST, path).json(body)).await
+        self.value(self.request(Method::POST, path).json(body))
+            .await
     }
 
     /// Deletes, and reads the answer.
@@ -133,7 +137,9 @@ impl Client {
 
     /// Deletes, where the answer is empty.
     pub(crate) async fn delete_silently(&self, path: &[&str]) -> Result<(), CallError> {
-        self.send(self.request(Method::DELETE, path)).await.map(drop)
+        self.send(self.request(Method::DELETE, path))
+            .await
+            .map(drop)
     }
 
     /// A request to a path below `/api/v1`; each part of the path is escaped.
@@ -174,12 +180,18 @@ impl Client {
 
     /// Sends a request; an answer that is no success is an error.
     async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
-        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let problem = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| foreign_problem(status, &self.base, &bytes));
         Err(CallError::Refused {

@@ -15,7 +15,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// After this long without an answer a person must look: long enough for an upgrade of the host.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
+const GIVE_UP_AFTER: Duration = Duration::from_mins(5);
 
 /// Waits with growing pauses, and gives up at last.
 #[derive(Debug)]

@@ -147,7 +147,10 @@ mod tests {
                 event("message", " spaced", Some("")),
             ]
         );
-        assert_eq!(parse("\u{feff}data: a\r\n\r\n"), [event("message", "a", None)]);
+        assert_eq!(
+            parse("\u{feff}data: a\r\n\r\n"),
+            [event("message", "a", None)]
+        );
         assert_eq!(parse("data: a\r\rdata: b\n\n").len(), 2);
     }
 
@@ -162,7 +165,10 @@ mod tests {
         let mut parser = Parser::default();
         let much = vec![b'x'; MAX_EVENT_BYTES + 1];
         assert_eq!(parser.push(&much), Err(SseError::TooLong));
-        assert_eq!(Parser::default().push(b"data: \xff\n"), Err(SseError::NotText));
+        assert_eq!(
+            Parser::default().push(b"data: \xff\n"),
+            Err(SseError::NotText)
+        );
     }
 
     proptest! {

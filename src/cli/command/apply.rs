@@ -96,8 +96,7 @@ fn declaration(path: &Path, kind: Option<DeclarationKind>) -> Result<Declaration
             "put it below a directory `images` or `policies`, or say --kind image or --kind policy",
         )
     })?;
-    let text =
-        std::fs::read_to_string(path).map_err(|error| file_error("read", path, &error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| file_error("read", path, &error))?;
     Ok(DeclarationFile {
         kind,
         file: path.display().to_string(),
@@ -108,13 +107,14 @@ fn declaration(path: &Path, kind: Option<DeclarationKind>) -> Result<Declaration
 /// What a file declares by the nearest directory that says so.
 fn kind_by_place(path: &Path) -> Option<DeclarationKind> {
     let absolute = std::path::absolute(path).ok()?;
-    absolute.ancestors().skip(1).find_map(|directory| {
-        match directory.file_name()?.to_str()? {
+    absolute
+        .ancestors()
+        .skip(1)
+        .find_map(|directory| match directory.file_name()?.to_str()? {
             "images" => Some(DeclarationKind::Image),
             "policies" => Some(DeclarationKind::Policy),
             _ => None,
-        }
-    })
+        })
 }
 
 /// What was applied, as a table.
@@ -148,7 +148,10 @@ mod tests {
         let kind = |path: &str| kind_by_place(Path::new(path));
         assert_eq!(kind("/ci/images/a.yaml"), Some(DeclarationKind::Image));
         assert_eq!(kind("/ci/images/eu/a.yaml"), Some(DeclarationKind::Image));
-        assert_eq!(kind("/images/policies/a.yaml"), Some(DeclarationKind::Policy));
+        assert_eq!(
+            kind("/images/policies/a.yaml"),
+            Some(DeclarationKind::Policy)
+        );
         assert_eq!(kind("/ci/images"), None);
     }
 

@@ -73,7 +73,10 @@ fn fields(detail: &BuildDetail, now: Timestamp) -> Fields {
     let fresh = detail.fresh.then(|| "only a fresh machine".to_owned());
     fields.maybe("Machine kind", fresh);
     let needs: Vec<String> = detail.needs.iter().map(ToString::to_string).collect();
-    fields.maybe("Needs", Some(needs.join(" ")).filter(|text| !text.is_empty()));
+    fields.maybe(
+        "Needs",
+        Some(needs.join(" ")).filter(|text| !text.is_empty()),
+    );
     let labels = (!build.labels.is_empty()).then(|| words::pairs(&build.labels));
     fields.maybe("Labels", labels);
     fields.add("Timeout", detail.timeout.to_string());
@@ -101,8 +104,14 @@ fn steps(steps: &[StepView], now: Timestamp) -> Table {
             (step.index.to_string(), Tone::Plain),
             (state.to_owned(), Tone::of_word(state)),
             (step.name.clone(), Tone::Plain),
-            (code.map_or(words::NONE.to_owned(), |code| code.to_string()), Tone::Plain),
-            (took.map_or(words::NONE.to_owned(), words::length), Tone::Plain),
+            (
+                code.map_or(words::NONE.to_owned(), |code| code.to_string()),
+                Tone::Plain,
+            ),
+            (
+                took.map_or(words::NONE.to_owned(), words::length),
+                Tone::Plain,
+            ),
         ]);
     }
     table

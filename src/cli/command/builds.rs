@@ -20,6 +20,10 @@ Examples:
   dormouse builds --json | jq -r '.[].id'
 
 JSON: an array of builds, as in GET /api/v1/builds.")]
+#[expect(
+    clippy::doc_markdown,
+    reason = "the docs are help texts, shown as they are"
+)]
 pub(crate) struct Builds {
     /// Only builds of this pipeline
     #[arg(long, value_name = "ID")]
@@ -44,7 +48,10 @@ impl Builds {
         query.extend(self.pipeline.map(|id| ("pipeline", id.to_string())));
         query.extend(self.project.map(|name| ("project", name)));
         query.extend(self.state.map(|state| ("state", state.word().to_owned())));
-        query.extend(self.result.map(|result| ("result", result.word().to_owned())));
+        query.extend(
+            self.result
+                .map(|result| ("result", result.word().to_owned())),
+        );
         let (builds, more) = ctx.client()?.list(&["builds"], &query, self.limit).await?;
         let now = ctx.output.now;
         ctx.output

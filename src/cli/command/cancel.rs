@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::api::view::{BuildSummary, CancelCount};
 use crate::cli::arguments::Target;
-use crate::cli::command::{builds, target};
 use crate::cli::command::target::Known;
+use crate::cli::command::{builds, target};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::words;

@@ -22,7 +22,12 @@ pub(crate) struct Completions {
 impl Completions {
     pub(crate) fn run(self, ctx: &Context) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::cli::command(), "dormouse", &mut script);
+        clap_complete::generate(
+            self.shell,
+            &mut crate::cli::command(),
+            "dormouse",
+            &mut script,
+        );
         ctx.output.bytes(&script)?;
         Ok(Exit::Success)
     }

@@ -74,7 +74,10 @@ fn check(ctx: &Context, file: Option<PathBuf>) -> Outcome {
     let file = loaded.file.as_ref().map(|path| path.display().to_string());
     let answer = json!({ "file": file, "warnings": loaded.warnings });
     ctx.output.answer(&answer, |_| {
-        let warnings = loaded.warnings.iter().map(|line| format!("warning: {line}\n"));
+        let warnings = loaded
+            .warnings
+            .iter()
+            .map(|line| format!("warning: {line}\n"));
         let name = file.as_deref().unwrap_or("no file, which is fine");
         warnings.collect::<String>() + &format!("ok: {name}\n")
     })?;

@@ -86,7 +86,10 @@ pub(crate) fn draw(report: &CostReport, output: Output) -> String {
 fn cells(row: &CostRowView, key: String) -> [(String, Tone); 8] {
     let part = |category: &str| {
         let amount = row.by_category.get(category).map(words::money);
-        (amount.unwrap_or_else(|| words::NONE.to_owned()), Tone::Faint)
+        (
+            amount.unwrap_or_else(|| words::NONE.to_owned()),
+            Tone::Faint,
+        )
     };
     let time: u64 = row.time_millis.values().sum();
     [

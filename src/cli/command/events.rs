@@ -109,7 +109,11 @@ impl Events {
 
     fn query(&self, after: u64) -> Query {
         let mut query = Query::from([("after", after.to_string())]);
-        query.extend(self.subject.as_ref().map(|subject| ("subject", subject.to_string())));
+        query.extend(
+            self.subject
+                .as_ref()
+                .map(|subject| ("subject", subject.to_string())),
+        );
         query
     }
 }

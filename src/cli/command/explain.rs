@@ -48,7 +48,8 @@ impl Explain {
                     explanations.push(explain(&client, build.id).await?);
                 }
                 if explanations.is_empty() {
-                    ctx.output.note(&format!("every build of {id} has its result"));
+                    ctx.output
+                        .note(&format!("every build of {id} has its result"));
                 }
                 ctx.output.answer(&explanations, |explanations| {
                     let texts = explanations.iter().map(|one| draw(one, ctx.output));
@@ -69,7 +70,11 @@ async fn explain(client: &Client, id: BuildId) -> Outcome<ExplanationView> {
 pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
     let mut fields = Fields::default();
     fields.add("Build", explanation.build.to_string());
-    fields.toned("State", explanation.state.clone(), Tone::of_word(&explanation.state));
+    fields.toned(
+        "State",
+        explanation.state.clone(),
+        Tone::of_word(&explanation.state),
+    );
     fields.add("Why", explanation.summary.clone());
     fields.add("Next", explanation.next.clone());
     let mut table = Table::new(&[
@@ -84,8 +89,13 @@ pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
         } else {
             Tone::Faint
         };
-        let rank = image.rank.map_or(words::NONE.to_owned(), |rank| rank.to_string());
-        let price = image.price.as_ref().map(|price| words::rate(price.micro_usd_per_hour));
+        let rank = image
+            .rank
+            .map_or(words::NONE.to_owned(), |rank| rank.to_string());
+        let price = image
+            .price
+            .as_ref()
+            .map(|price| words::rate(price.micro_usd_per_hour));
         table.row([
             (rank, tone),
             (image.image.clone(), tone),

@@ -57,7 +57,7 @@ pub(crate) async fn accepted(
         output.note(describe(accepted).trim_end());
     }
     let mut watch = Watch::new(client, output, true);
-    let detail = interruptible(accepted.pipeline, watch.to_the_end(accepted.pipeline)).await?;
+    let detail = interruptible(accepted.pipeline, watch.until_end(accepted.pipeline)).await?;
     if output.is_json() {
         let (pipeline, builds) = (&detail.pipeline, &detail.builds);
         output.json_line(&json!({ "event": "end", "pipeline": pipeline, "builds": builds }))?;
@@ -75,7 +75,7 @@ pub(crate) async fn quietly(
     id: PipelineId,
 ) -> Outcome<(PipelineDetail, Exit)> {
     let mut watch = Watch::new(client, ctx.output, false);
-    let detail = interruptible(id, watch.to_the_end(id)).await?;
+    let detail = interruptible(id, watch.until_end(id)).await?;
     let exit = exit_of(&detail);
     Ok((detail, exit))
 }
@@ -83,7 +83,11 @@ pub(crate) async fn quietly(
 /// `pl_… nightly: 12 builds queued`
 fn describe(accepted: &AcceptedView) -> String {
     let builds = words::count(accepted.builds.len() as u64, "build");
-    format!("{} {}: {builds} queued\n", accepted.pipeline, words::printable(&accepted.name))
+    format!(
+        "{} {}: {builds} queued\n",
+        accepted.pipeline,
+        words::printable(&accepted.name)
+    )
 }
 
 fn exit_of(detail: &PipelineDetail) -> Exit {
@@ -94,10 +98,7 @@ fn exit_of(detail: &PipelineDetail) -> Exit {
 }
 
 /// Runs until done or until Ctrl-C, which only ends the watching.
-async fn interruptible<T>(
-    id: PipelineId,
-    work: impl std::future::Future<Output = Outcome<T>>,
-) -> Outcome<T> {
+async fn interruptible<T>(id: PipelineId, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     tokio::select! {
         done = work => done,
         signal = tokio::signal::ctrl_c() => {
@@ -138,7 +139,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn to_the_end(&mut self, id: PipelineId) -> Outcome<PipelineDetail> {
+    async fn until_end(&mut self, id: PipelineId) -> Outcome<PipelineDetail> {
         let path = ["pipelines".to_owned(), id.to_string()];
         let mut pauses = FIRST_LOOKS.into_iter();
         loop {
@@ -176,7 +177,10 @@ impl<'a> Watch<'a> {
                 word,
                 name: build.name.clone(),
                 elapsed: builds::elapsed(build, now),
-                cost: self.cost(build, now).await?.map_or_else(String::new, words::micro_usd),
+                cost: self
+                    .cost(build, now)
+                    .await?
+                    .map_or_else(String::new, words::micro_usd),
                 note: note(build),
                 is_over: build.result.is_some(),
             });
@@ -211,7 +215,9 @@ impl<'a> Watch<'a> {
         }
         let path = ["machines".to_owned(), machine.to_string()];
         let price = match self.get::<MachineView>(&path).await {
-            Ok(view) => Some(Rate::from_micros_per_hour(view.shape.price.micro_usd_per_hour)),
+            Ok(view) => Some(Rate::from_micros_per_hour(
+                view.shape.price.micro_usd_per_hour,
+            )),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error.into()),
         };
@@ -241,14 +247,20 @@ impl<'a> Watch<'a> {
         let result = crate::cli::output::paint(word, Tone::of_word(word), color);
         let tally = super::pipelines::tally(pipeline);
         let cost = words::micro_usd(self.costs.values().sum());
-        format!("{}: {result} ({tally}), {cost}", words::printable(&pipeline.name))
+        format!(
+            "{}: {result} ({tally}), {cost}",
+            words::printable(&pipeline.name)
+        )
     }
 }
 
 /// What a line says beside its state.
 fn note(build: &BuildSummary) -> String {
     let machine = build.machine.map(|machine| format!("on {machine}"));
-    let reason = build.reason.clone().filter(|_| build.result != Some(ResultWord::Success));
+    let reason = build
+        .reason
+        .clone()
+        .filter(|_| build.result != Some(ResultWord::Success));
     words::printable(&reason.or(machine).unwrap_or_default())
 }
 
@@ -268,7 +280,9 @@ async fn failed_logs(client: &Client, output: Output, detail: &PipelineDetail) -
     if failed.len() > MOST_LOGS {
         let more = words::count((failed.len() - MOST_LOGS) as u64, "failed build");
         let id = detail.pipeline.id;
-        output.note(&format!("and {more} more: dormouse builds --pipeline {id} --state finished"));
+        output.note(&format!(
+            "and {more} more: dormouse builds --pipeline {id} --state finished"
+        ));
     }
     Ok(())
 }
@@ -279,7 +293,10 @@ async fn failed_log(client: &Client, output: Output, build: &BuildSummary) -> Ou
     let detail: BuildDetail = client.get(&path, &Vec::new()).await?;
     let name = words::printable(&build.name);
     let reason = words::printable(build.reason.as_deref().unwrap_or_default());
-    output.note(&format!("--- {name} ({id}): {} {reason}", builds::word(build)));
+    output.note(&format!(
+        "--- {name} ({id}): {} {reason}",
+        builds::word(build)
+    ));
     let Some(attempt) = detail.attempts.last() else {
         return Ok(());
     };

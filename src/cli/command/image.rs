@@ -102,12 +102,19 @@ async fn verify(ctx: &Context, client: &Client, name: &str) -> Outcome {
         "result": detail.pipeline.result,
         "verdicts": verdicts.items,
     });
-    ctx.output
-        .answer(&answer, |_| verdict_table(&verdicts.items).draw(ctx.output.paper))?;
-    let differ = verdicts.items.iter().filter(|verdict| !verdict.agrees).count();
+    ctx.output.answer(&answer, |_| {
+        verdict_table(&verdicts.items).draw(ctx.output.paper)
+    })?;
+    let differ = verdicts
+        .items
+        .iter()
+        .filter(|verdict| !verdict.agrees)
+        .count();
     if differ > 0 {
         let of = words::count(verdicts.items.len() as u64, "claim");
-        ctx.output.note(&format!("{differ} of {of} about {name} differ from what was found"));
+        ctx.output.note(&format!(
+            "{differ} of {of} about {name} differ from what was found"
+        ));
         return Ok(exit.max(Exit::Failure));
     }
     Ok(exit)
@@ -146,7 +153,11 @@ pub(crate) fn draw(versions: &[ImageView], output: Output) -> String {
     fields.add("Image", image.name.clone());
     fields.add("Description", image.description.clone());
     fields.add("Version", image.version.to_string());
-    fields.toned("State", image.state.word(), Tone::of_word(image.state.word()));
+    fields.toned(
+        "State",
+        image.state.word(),
+        Tone::of_word(image.state.word()),
+    );
     fields.add("Provider", image.provider.clone());
     fields.add("Reference", image.reference.to_string());
     fields.add("Login", image.login_user.clone());
@@ -157,7 +168,10 @@ pub(crate) fn draw(versions: &[ImageView], output: Output) -> String {
     }
     fields.add("Capabilities", capabilities(image));
     fields.maybe("Ready when", image.ready.clone());
-    fields.add("Probes", words::or_none(image.probes.keys().cloned().collect::<Vec<_>>().join(" ")));
+    fields.add(
+        "Probes",
+        words::or_none(image.probes.keys().cloned().collect::<Vec<_>>().join(" ")),
+    );
     fields.add("Boot timeout", image.boot_timeout.to_string());
     fields.add("Applied", words::ago(image.applied_at, output.now));
     let mut text = fields.draw(output.paper);

@@ -43,7 +43,12 @@ pub(crate) struct Logs {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
     /// Begin at this byte
-    #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     offset: u64,
 }
 
@@ -88,7 +93,10 @@ impl Logs {
         let attempt = match self.attempt {
             None => detail.attempts.last(),
             Some(number) => {
-                let found = detail.attempts.iter().find(|attempt| attempt.number == number);
+                let found = detail
+                    .attempts
+                    .iter()
+                    .find(|attempt| attempt.number == number);
                 Some(found.ok_or_else(|| no_attempt(build, number, detail.attempts.len()))?)
             }
         };
@@ -121,10 +129,19 @@ fn no_attempt(build: BuildId, number: u32, attempts: usize) -> Report {
 fn step_index(detail: &BuildDetail, step: &str) -> Result<u32, Report> {
     let number: Option<u32> = step.parse().ok();
     let by_name = detail.steps.iter().find(|known| known.name == step);
-    let by_number = || detail.steps.iter().find(|known| Some(known.index) == number);
+    let by_number = || {
+        detail
+            .steps
+            .iter()
+            .find(|known| Some(known.index) == number)
+    };
     by_name.or_else(by_number).map_or_else(
         || {
-            let names: Vec<&str> = detail.steps.iter().map(|known| known.name.as_str()).collect();
+            let names: Vec<&str> = detail
+                .steps
+                .iter()
+                .map(|known| known.name.as_str())
+                .collect();
             Err(usage(format!("{} has no step {step:?}", detail.build.id))
                 .hint(format!("its steps are {}", names.join(", "))))
         },

@@ -70,17 +70,26 @@ pub(crate) fn draw(machine: &MachineView, output: Output) -> String {
     fields.toned("State", state, Tone::of_word(state));
     fields.add("Since", words::ago(machine.since, now));
     fields.maybe("Reason", machine.reason.clone());
-    fields.add("Image", format!("{} v{}", machine.image, machine.image_version));
+    fields.add(
+        "Image",
+        format!("{} v{}", machine.image, machine.image_version),
+    );
     fields.add("Provider", machine.provider.clone());
     fields.maybe("Instance", machine.instance.clone());
     fields.maybe("Address", machine.address.clone());
-    let size = format!("{} ({} vcpu, {} MiB)", shape.name, shape.vcpus, shape.memory_mib);
+    let size = format!(
+        "{} ({} vcpu, {} MiB)",
+        shape.name, shape.vcpus, shape.memory_mib
+    );
     fields.add("Shape", size);
     fields.add("Price", words::rate(shape.price.micro_usd_per_hour));
     fields.add("Age", words::millis(machine.age_millis));
     fields.add("Cost", words::money(&machine.cost));
     fields.maybe("Build", machine.build.map(|id| id.to_string()));
-    fields.maybe("Launched for", machine.launched_for.map(|id| id.to_string()));
+    fields.maybe(
+        "Launched for",
+        machine.launched_for.map(|id| id.to_string()),
+    );
     fields.add("Builds done", machine.builds_done.to_string());
     let hold = machine.hold.as_ref();
     fields.maybe(

@@ -56,11 +56,16 @@ pub(crate) fn table(machines: &[MachineView], now: Timestamp) -> Table {
     ]);
     for machine in machines {
         let state = machine.state.word();
-        let build = machine.build.map_or(words::NONE.to_owned(), |id| id.to_string());
+        let build = machine
+            .build
+            .map_or(words::NONE.to_owned(), |id| id.to_string());
         table.row([
             (machine.id.to_string(), Tone::Plain),
             (state.to_owned(), Tone::of_word(state)),
-            (format!("{} v{}", machine.image, machine.image_version), Tone::Plain),
+            (
+                format!("{} v{}", machine.image, machine.image_version),
+                Tone::Plain,
+            ),
             (words::money(&machine.cost), Tone::Plain),
             (words::ago(machine.since, now), Tone::Faint),
             (words::millis(machine.age_millis), Tone::Faint),

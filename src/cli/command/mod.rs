@@ -2,9 +2,11 @@
 
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Builder;
 
 use super::context::Context;
-use super::report::Outcome;
+use super::exit::Exit;
+use super::report::{Outcome, Report};
 
 mod apply;
 mod bench;
@@ -20,6 +22,7 @@ mod explain;
 mod follow;
 mod image;
 mod images;
+mod local_machine;
 mod logs;
 mod machine;
 mod machines;
@@ -69,45 +72,62 @@ pub(super) enum Command {
     OpenApi(openapi::OpenApi),
     #[command(hide = true)]
     Bench(bench::Bench),
+    #[command(hide = true)]
+    LocalMachine(local_machine::LocalMachine),
 }
 
 impl Command {
-    /// Whether it runs a server of its own, which wants every processor.
-    pub(super) const fn is_server(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Demo(_) | Self::Bench(_))
-    }
-
     /// Does it.
-    pub(super) async fn run(self, ctx: &Context) -> Outcome {
+    pub(super) fn run(self, ctx: &Context) -> Outcome {
         match self {
-            Self::Serve(command) => command.run(ctx).await,
-            Self::Demo(command) => command.run(ctx).await,
-            Self::Apply(command) => command.run(ctx).await,
-            Self::Submit(command) => command.run(ctx).await,
-            Self::Pipelines(command) => command.run(ctx).await,
-            Self::Pipeline(command) => command.run(ctx).await,
-            Self::Builds(command) => command.run(ctx).await,
-            Self::Build(command) => command.run(ctx).await,
-            Self::Logs(command) => command.run(ctx).await,
-            Self::Cancel(command) => command.run(ctx).await,
-            Self::Retry(command) => command.run(ctx).await,
-            Self::Explain(command) => command.run(ctx).await,
-            Self::Plan(command) => command.run(ctx).await,
-            Self::Machines(command) => command.run(ctx).await,
-            Self::Machine(command) => command.run(ctx).await,
-            Self::Images(command) => command.run(ctx).await,
-            Self::Image(command) => command.run(ctx).await,
-            Self::Policies(command) => command.run(ctx).await,
-            Self::Events(command) => command.run(ctx).await,
-            Self::Cost(command) => command.run(ctx).await,
-            Self::Token(command) => command.run(ctx).await,
+            Self::Serve(command) => on_all_processors(command.run(ctx)),
+            Self::Demo(command) => on_all_processors(command.run(ctx)),
+            Self::Apply(command) => on_this_thread(command.run(ctx)),
+            Self::Submit(command) => on_this_thread(command.run(ctx)),
+            Self::Pipelines(command) => on_this_thread(command.run(ctx)),
+            Self::Pipeline(command) => on_this_thread(command.run(ctx)),
+            Self::Builds(command) => on_this_thread(command.run(ctx)),
+            Self::Build(command) => on_this_thread(command.run(ctx)),
+            Self::Logs(command) => on_this_thread(command.run(ctx)),
+            Self::Cancel(command) => on_this_thread(command.run(ctx)),
+            Self::Retry(command) => on_this_thread(command.run(ctx)),
+            Self::Explain(command) => on_this_thread(command.run(ctx)),
+            Self::Plan(command) => on_this_thread(command.run(ctx)),
+            Self::Machines(command) => on_this_thread(command.run(ctx)),
+            Self::Machine(command) => on_this_thread(command.run(ctx)),
+            Self::Images(command) => on_this_thread(command.run(ctx)),
+            Self::Image(command) => on_this_thread(command.run(ctx)),
+            Self::Policies(command) => on_this_thread(command.run(ctx)),
+            Self::Events(command) => on_this_thread(command.run(ctx)),
+            Self::Cost(command) => on_this_thread(command.run(ctx)),
+            Self::Token(command) => on_this_thread(command.run(ctx)),
             Self::Config(command) => command.run(ctx),
             Self::Completions(command) => command.run(ctx),
             Self::Man(command) => command.run(ctx),
             Self::OpenApi(command) => command.run(ctx),
-            Self::Bench(command) => command.run(ctx).await,
+            Self::Bench(command) => on_all_processors(command.run(ctx)),
+            // It leaves its session, for which it must not have a second thread.
+            Self::LocalMachine(command) => command.run(),
         }
     }
+}
+
+/// Runs a server, which takes every processor.
+fn on_all_processors(work: impl Future<Output = Outcome>) -> Outcome {
+    block_on(&mut Builder::new_multi_thread(), work)
+}
+
+/// Runs a client, which waits for the server most of the time and starts faster on one thread.
+fn on_this_thread(work: impl Future<Output = Outcome>) -> Outcome {
+    block_on(&mut Builder::new_current_thread(), work)
+}
+
+fn block_on(builder: &mut Builder, work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = builder.enable_all().build().map_err(|error| {
+        let message = format!("cannot start: {error}");
+        Report::new(Exit::Failure, "start", message)
+    })?;
+    runtime.block_on(work)
 }
 
 /// Reads one of the words that the API uses for the values of an enum.

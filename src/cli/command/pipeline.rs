@@ -47,9 +47,16 @@ pub(crate) fn draw(detail: &PipelineDetail, output: Output) -> String {
     fields.toned("State", state, Tone::of_word(state));
     fields.add("Builds", tally(pipeline));
     let submitted = words::ago(pipeline.submitted_at, output.now);
-    fields.add("Submitted", format!("{submitted} by {}", pipeline.submitted_by));
+    fields.add(
+        "Submitted",
+        format!("{submitted} by {}", pipeline.submitted_by),
+    );
     let labels = (!pipeline.labels.is_empty()).then(|| words::pairs(&pipeline.labels));
     fields.maybe("Labels", labels);
     let builds = builds::table(&detail.builds, output.now);
-    format!("{}\n{}", fields.draw(output.paper), builds.draw(output.paper))
+    format!(
+        "{}\n{}",
+        fields.draw(output.paper),
+        builds.draw(output.paper)
+    )
 }

@@ -34,17 +34,19 @@ pub(crate) fn draw(plan: &PlanView, output: Output) -> String {
         .map(|group| {
             let builds = words::count(group.builds, "build");
             let first = group.first;
-            format!("{builds} needing {}: {} (first {first})", group.requires, group.why)
+            format!(
+                "{builds} needing {}: {} (first {first})",
+                group.requires, group.why
+            )
         })
         .collect();
     let mut text = section("Actions", &plan.actions, output);
     text.push_str(&section("Waiting", &waiting, output));
     text.push_str(&section("Machines", &plan.machines, output));
-    if let Some(at) = plan.wake_at {
-        let when = words::ago(at, plan.at);
-        text.push_str(&format!("Time alone changes this {when}.\n"));
-    }
-    text
+    let wake = plan.wake_at.map(|at| words::ago(at, plan.at));
+    text + &wake.map_or_else(String::new, |when| {
+        format!("Time alone changes this {when}.\n")
+    })
 }
 
 fn section(title: &str, lines: &[String], output: Output) -> String {
@@ -52,8 +54,10 @@ fn section(title: &str, lines: &[String], output: Output) -> String {
     if lines.is_empty() {
         text.push_str("  nothing\n");
     }
-    for line in lines {
-        text.push_str(&format!("  {}\n", words::printable(line)));
-    }
+    text.extend(
+        lines
+            .iter()
+            .map(|line| format!("  {}\n", words::printable(line))),
+    );
     text
 }

@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::api::view::AcceptedView;
 use crate::cli::arguments::Target;
-use crate::cli::command::{follow, target};
 use crate::cli::command::target::Known;
+use crate::cli::command::{follow, target};
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 

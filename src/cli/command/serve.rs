@@ -43,9 +43,9 @@ impl Serve {
         for warning in &loaded.warnings {
             tracing::warn!(warning, "configuration");
         }
-        app::serve(loaded.config).await.map_err(|error| {
-            Report::new(Exit::Failure, "serve", format!("{error:#}"))
-        })?;
+        app::serve(loaded.config)
+            .await
+            .map_err(|error| Report::new(Exit::Failure, "serve", format!("{error:#}")))?;
         Ok(Exit::Success)
     }
 

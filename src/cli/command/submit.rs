@@ -29,6 +29,10 @@ following, not the pipeline.
 JSON: what was accepted, as in POST /api/v1/pipelines. With --follow a line each:
 {\"event\": \"accepted\", \"accepted\"}, {\"event\": \"build\", \"build\"} for every change of a
 build, {\"event\": \"end\", \"pipeline\", \"builds\"}.")]
+#[expect(
+    clippy::doc_markdown,
+    reason = "the docs are help texts, shown as they are"
+)]
 pub(crate) struct Submit {
     /// The document, YAML or JSON; - for standard input
     #[arg(value_name = "FILE")]
@@ -87,7 +91,10 @@ fn read(path: &Path) -> Result<String, Report> {
     let mut text = String::new();
     let length = source.take(MAX_BYTES + 1).read_to_string(&mut text);
     if length.map_err(failed)? as u64 > MAX_BYTES {
-        return Err(usage(format!("{} is longer than {MAX_BYTES} bytes", path.display())));
+        return Err(usage(format!(
+            "{} is longer than {MAX_BYTES} bytes",
+            path.display()
+        )));
     }
     Ok(text)
 }
@@ -123,7 +130,9 @@ fn with_project(document: String, project: &str, is_explicit: bool) -> Result<St
 fn named(error: CallError, file: &Path) -> Report {
     let mut report = Report::from(error);
     for problem in &mut report.problems {
-        problem.file.get_or_insert_with(|| file.display().to_string());
+        problem
+            .file
+            .get_or_insert_with(|| file.display().to_string());
     }
     report
 }
@@ -156,8 +165,14 @@ mod tests {
     #[test]
     fn a_document_that_names_its_project_keeps_it() {
         let document = "project: mine\n".to_owned();
-        assert_eq!(with_project(document.clone(), "mine", true).unwrap(), document);
-        assert_eq!(with_project(document.clone(), "other", false).unwrap(), document);
+        assert_eq!(
+            with_project(document.clone(), "mine", true).unwrap(),
+            document
+        );
+        assert_eq!(
+            with_project(document.clone(), "other", false).unwrap(),
+            document
+        );
         assert!(with_project(document, "other", true).is_err());
     }
 

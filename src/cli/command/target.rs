@@ -77,17 +77,22 @@ async fn newest_pipeline(client: &Client) -> Outcome<PipelineId> {
 }
 
 fn which_build(id: PipelineId, builds: &[BuildSummary]) -> Report {
-    let mut hint = String::from("name one of them:");
-    for build in builds.iter().take(SHOWN_BUILDS) {
-        hint.push_str(&format!("\n  {}  {}", build.id, build.name));
-    }
+    let shown = builds.iter().take(SHOWN_BUILDS);
+    let mut lines: Vec<String> = shown
+        .map(|build| format!("  {}  {}", build.id, build.name))
+        .collect();
     if builds.len() > SHOWN_BUILDS {
-        hint.push_str(&format!("\n  … all: dormouse builds --pipeline {id}"));
+        lines.push(format!("  … all: dormouse builds --pipeline {id}"));
     }
+    let hint = format!("name one of them:\n{}", lines.join("\n"));
     usage(format!("{id} has {} builds", builds.len())).hint(hint)
 }
 
 fn nothing_yet(what: &str) -> Report {
-    Report::new(Exit::Refused, "not-found", format!("there is no {what} yet"))
-        .hint("submit one: dormouse submit pipeline.yaml")
+    Report::new(
+        Exit::Refused,
+        "not-found",
+        format!("there is no {what} yet"),
+    )
+    .hint("submit one: dormouse submit pipeline.yaml")
 }

@@ -107,7 +107,11 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     writeln!(file, "{text}")
 }
 
@@ -124,8 +128,7 @@ async fn revoke(ctx: &Context, id: TokenId) -> Outcome {
         .delete_silently(&["tokens", &id.to_string()])
         .await?;
     let answer = serde_json::json!({ "revoked": id });
-    ctx.output
-        .answer(&answer, |_| format!("revoked {id}\n"))?;
+    ctx.output.answer(&answer, |_| format!("revoked {id}\n"))?;
     Ok(Exit::Success)
 }
 

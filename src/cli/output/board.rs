@@ -84,18 +84,23 @@ impl Board {
         let mut sorted: Vec<&Row> = rows.iter().collect();
         sorted.sort_by_key(|row| interest(row));
         let room = height.saturating_sub(FREE_LINES).max(1);
-        let shown = if sorted.len() > room { room - 1 } else { sorted.len() };
-        let mut text = String::new();
-        if self.drawn > 0 {
-            text.push_str(&format!("\x1b[{}A", self.drawn));
-        }
+        let shown = if sorted.len() > room {
+            room - 1
+        } else {
+            sorted.len()
+        };
+        let mut text = match self.drawn {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A"),
+        };
         text.push_str("\x1b[J");
-        for row in sorted.iter().take(shown) {
-            text.push_str(&line(row, width, self.color));
-        }
+        let rows = sorted.iter().take(shown);
+        text.extend(rows.map(|row| line(row, width, self.color)));
         let hidden = sorted.get(shown..).unwrap_or_default();
         if !hidden.is_empty() {
-            text.push_str(&format!("… and {}\n", words::count(hidden.len() as u64, "more build")));
+            text.push_str("… and ");
+            text.push_str(&words::count(hidden.len() as u64, "more build"));
+            text.push('\n');
         }
         self.drawn = shown + usize::from(!hidden.is_empty());
         text
@@ -204,7 +209,10 @@ mod tests {
         ];
         let text = board.live(&rows, (60, 5));
         assert_eq!(board.drawn, 3);
-        assert!(text.lines().all(|line| line.chars().count() <= 60 + 3), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 60 + 3),
+            "{text}"
+        );
         insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
         assert!(board.live(&rows, (60, 30)).starts_with("\u{1b}[3A\u{1b}[J"));
         assert_eq!(board.drawn, 4);

@@ -16,7 +16,8 @@ impl Fields {
 
     /// Adds a value that means something.
     pub(crate) fn toned(&mut self, name: &'static str, value: impl Into<String>, tone: Tone) {
-        self.rows.push((name, words::printable(&value.into()), tone));
+        self.rows
+            .push((name, words::printable(&value.into()), tone));
     }
 
     /// Adds a value if there is one.
@@ -31,7 +32,11 @@ impl Fields {
         let widest = self.rows.iter().map(|(name, ..)| name.len()).max();
         let width = widest.unwrap_or(0) + 2;
         let line = |(name, value, tone): &(&str, String, Tone)| {
-            let label = paint(&format!("{:width$}", format!("{name}:")), Tone::Faint, paper.color);
+            let label = paint(
+                &format!("{:width$}", format!("{name}:")),
+                Tone::Faint,
+                paper.color,
+            );
             let value = paint(&words::or_none(value.clone()), *tone, paper.color);
             format!("{label}{value}\n")
         };

@@ -8,14 +8,14 @@ use super::report::{Outcome, Report, Stop};
 use crate::cli::exit::Exit;
 use crate::model::Timestamp;
 
-pub(super) mod table;
 mod board;
 mod fields;
+pub(super) mod table;
 pub(super) mod words;
 
 pub(super) use board::{Board, Row};
 pub(super) use fields::Fields;
-pub(super) use table::{Column, Fit, Paper, Table, Tone, column, numbers};
+pub(super) use table::{Fit, Paper, Table, Tone, column, numbers};
 
 /// How answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,10 @@ impl Output {
     }
 
     /// Writes bytes as they are, and makes sure that the reader has them.
-    #[expect(clippy::unused_self, reason = "writing goes through the output, as a rule")]
+    #[expect(
+        clippy::unused_self,
+        reason = "writing goes through the output, as a rule"
+    )]
     pub(super) fn bytes(self, bytes: &[u8]) -> Outcome<()> {
         let mut stdout = io::stdout().lock();
         stdout

@@ -12,7 +12,7 @@ const LEAST_WIDTH: u16 = 16;
 
 /// What a cell means, which gives it its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// Nothing in particular.
     Plain,
     /// Ended well.
@@ -29,7 +29,7 @@ pub enum Tone {
 
 impl Tone {
     /// What the word of a state or a result means.
-    pub fn of_word(word: &str) -> Self {
+    pub(crate) fn of_word(word: &str) -> Self {
         match word {
             "success" | "active" | "idle" | "changed" => Self::Good,
             "failure" | "infra_failure" | "timed_out" => Self::Bad,
@@ -41,7 +41,7 @@ impl Tone {
     }
 
     /// The code of the ANSI sequence; none for plain text.
-    pub const fn ansi(self) -> Option<&'static str> {
+    pub(crate) const fn ansi(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
             Self::Good => Some("32"),
@@ -67,7 +67,7 @@ impl Tone {
 
 /// How a column behaves when the terminal is narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
+pub(crate) enum Fit {
     /// Always there in full: ids and states, which people copy.
     Whole,
     /// May be cut or wrapped: names and sentences.
@@ -78,14 +78,14 @@ pub enum Fit {
 
 /// One column.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub(crate) struct Column {
     title: &'static str,
     fit: Fit,
     right: bool,
 }
 
 /// A column of texts.
-pub const fn column(title: &'static str, fit: Fit) -> Column {
+pub(crate) const fn column(title: &'static str, fit: Fit) -> Column {
     Column {
         title,
         fit,
@@ -94,7 +94,7 @@ pub const fn column(title: &'static str, fit: Fit) -> Column {
 }
 
 /// A column of numbers, aligned at the right.
-pub const fn numbers(title: &'static str, fit: Fit) -> Column {
+pub(crate) const fn numbers(title: &'static str, fit: Fit) -> Column {
     Column {
         title,
         fit,
@@ -104,23 +104,23 @@ pub const fn numbers(title: &'static str, fit: Fit) -> Column {
 
 /// How to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Paper {
+pub(crate) struct Paper {
     /// Width of the terminal; `None` when there is none: one line per row, however long.
-    pub width: Option<u16>,
+    pub(crate) width: Option<u16>,
     /// Whether to use colours.
-    pub color: bool,
+    pub(crate) color: bool,
 }
 
 /// Rows of texts under columns.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<(String, Tone)>>,
 }
 
 impl Table {
     /// Without rows yet.
-    pub fn new(columns: &[Column]) -> Self {
+    pub(crate) fn new(columns: &[Column]) -> Self {
         Self {
             columns: columns.to_vec(),
             rows: Vec::new(),
@@ -128,18 +128,18 @@ impl Table {
     }
 
     /// Adds a row: a text for each column. Control characters become spaces.
-    pub fn row<const N: usize>(&mut self, cells: [(String, Tone); N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [(String, Tone); N]) {
         let clean = |(text, tone): (String, Tone)| (super::words::printable(&text), tone);
         self.rows.push(cells.into_iter().map(clean).collect());
     }
 
     /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The table as text; nothing at all without rows.
-    pub fn draw(&self, paper: Paper) -> String {
+    pub(crate) fn draw(&self, paper: Paper) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
@@ -152,7 +152,9 @@ impl Table {
             layout.set_width(width);
         }
         let widths = layout.column_max_content_widths();
-        let hidden = paper.width.map_or_else(Vec::new, |limit| self.hidden(&widths, limit));
+        let hidden = paper
+            .width
+            .map_or_else(Vec::new, |limit| self.hidden(&widths, limit));
         for (index, column) in self.columns.iter().enumerate() {
             let Some(place) = layout.column_mut(index) else {
                 continue;
@@ -251,7 +253,11 @@ mod tests {
             column("PROJECT", Fit::Drop(1)),
         ]);
         for (id, state, name) in [
-            ("bld_01", "running", "test (3.12, sqlite) on a rather long matrix"),
+            (
+                "bld_01",
+                "running",
+                "test (3.12, sqlite) on a rather long matrix",
+            ),
             ("bld_02", "failure", "a\u{1b}[31mb"),
         ] {
             table.row([
@@ -277,7 +283,11 @@ mod tests {
                 width: Some(width),
                 color: false,
             });
-            assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
+            assert!(
+                text.lines()
+                    .all(|line| line.chars().count() <= usize::from(width)),
+                "{text}"
+            );
             text
         };
         insta::assert_snapshot!([draw(100), draw(50), draw(36)].join("\n"));
@@ -290,7 +300,10 @@ mod tests {
             width: None,
             color: true,
         });
-        assert!(colored.contains("\u{1b}[38;5;9mfailure") || colored.contains("\u{1b}[31m"), "{colored:?}");
+        assert!(
+            colored.contains("\u{1b}[38;5;9mfailure") || colored.contains("\u{1b}[31m"),
+            "{colored:?}"
+        );
     }
 
     #[test]

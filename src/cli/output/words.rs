@@ -8,10 +8,10 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// What a missing value shows.
-pub const NONE: &str = "-";
+pub(crate) const NONE: &str = "-";
 
 /// How long ago `at` was: `12s ago`; or how far it lies ahead: `in 3m`.
-pub fn ago(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     if at > now {
         return format!("in {}", length(at.since(now)));
     }
@@ -24,7 +24,7 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// A length of time in its two largest units: `350ms`, `4.2s`, `3m 07s`, `2h 05m`, `4d 03h`.
-pub fn length(span: Span) -> String {
+pub(crate) fn length(span: Span) -> String {
     let millis = span.micros() / 1_000;
     let seconds = millis / 1_000;
     match seconds {
@@ -38,17 +38,17 @@ pub fn length(span: Span) -> String {
 }
 
 /// A length of time in milliseconds.
-pub fn millis(millis: u64) -> String {
+pub(crate) fn millis(millis: u64) -> String {
     length(Span::from_millis(millis))
 }
 
 /// An amount of money, at most to the hundredth of a cent: `$12.34`, `$0.0042`, `<$0.0001`.
-pub fn money(amount: &MoneyView) -> String {
+pub(crate) fn money(amount: &MoneyView) -> String {
     micro_usd(amount.micro_usd)
 }
 
 /// The same from micro-dollars.
-pub fn micro_usd(amount: i64) -> String {
+pub(crate) fn micro_usd(amount: i64) -> String {
     let sign = if amount < 0 { "-" } else { "" };
     let micros = amount.unsigned_abs();
     match micros {
@@ -63,13 +63,13 @@ pub fn micro_usd(amount: i64) -> String {
 }
 
 /// A price per hour from micro-dollars: `$0.0416/h`.
-pub fn rate(micro_usd_per_hour: u64) -> String {
+pub(crate) fn rate(micro_usd_per_hour: u64) -> String {
     let amount = i64::try_from(micro_usd_per_hour).unwrap_or(i64::MAX);
     format!("{}/h", micro_usd(amount))
 }
 
 /// An amount of bytes: `0 B`, `999 B`, `1.4 MiB`.
-pub fn bytes(amount: u64) -> String {
+pub(crate) fn bytes(amount: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut tenths = u128::from(amount) * 10;
     let mut unit = "B";
@@ -88,13 +88,13 @@ pub fn bytes(amount: u64) -> String {
 }
 
 /// `1 build`, `3 builds`.
-pub fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 
 /// `a=1 b=2`, or a dash for nothing.
-pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
+pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     let parts: Vec<String> = pairs
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
@@ -103,7 +103,7 @@ pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> S
 }
 
 /// The text, or a dash for an empty one.
-pub fn or_none(text: String) -> String {
+pub(crate) fn or_none(text: String) -> String {
     if text.is_empty() {
         NONE.to_owned()
     } else {
@@ -112,7 +112,7 @@ pub fn or_none(text: String) -> String {
 }
 
 /// Text from the outside without control characters, which could play with the terminal.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()
