@@ -73,7 +73,7 @@ impl House {
         let engine = Engine::new(Parts {
             store: Arc::clone(&store) as Arc<dyn Store>,
             providers: providers(&config)?,
-            remote: Arc::new(Ssh::new()),
+            remote: Arc::new(Ssh),
             logs: logs.clone(),
             clock: Arc::clone(&clock),
             ids,
@@ -172,8 +172,9 @@ fn providers(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn Provide
     let mut providers: BTreeMap<String, Arc<dyn Provider>> = BTreeMap::new();
     if let Some(local) = &config.providers.local {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let provider = LocalProvider::new(&local.directory, &program);
-        providers.insert(provider.name().to_owned(), Arc::new(provider));
+        let name = "local".to_owned();
+        let provider = LocalProvider::new(name.clone(), local.directory.clone(), program);
+        providers.insert(name, Arc::new(provider));
     }
     if providers.is_empty() {
         bail!("no provider is enabled: set providers.local.enabled");

@@ -9,3 +9,15 @@ mod serve;
 pub use demo::{DemoOptions, demo};
 pub use house::{House, Running};
 pub use serve::{init_logging, serve};
+
+/// Options of the demonstration.
+#[derive(Debug, Clone, Copy)]
+pub struct DemoOptions {
+    /// Go on serving at the end.
+    pub keep: bool,
+}
+
+/// The demonstration.
+pub async fn demo(_options: DemoOptions) -> anyhow::Result<()> {
+    anyhow::bail!("not yet")
+}

@@ -25,6 +25,9 @@ use super::outcome::{MachineAfter, end_attempt};
 use super::retry;
 use super::sessions::NoSession;
 
+/// What a build that cannot be expressed as a script is taken to have exited with: the shell's word
+/// for a command that cannot be executed.
+const UNRUNNABLE: i32 = 126;
 /// Longest pause between tries to reach the machine again.
 const RECONNECT_PAUSE: Span = Span::from_secs(5);
 /// Time after the grace of a stop was asked in which the end must have come; then the machine is given up.
@@ -182,6 +185,9 @@ impl Driver {
         error: &NoSession,
         last_contact: Timestamp,
     ) -> Option<(Outcome, String, MachineAfter)> {
+        if let NoSession::Remote(error @ RemoteError::Unrunnable { .. }) = error {
+            return Some((Outcome::Exited(UNRUNNABLE), error.to_string(), MachineAfter::Idle));
+        }
         let patience = self.engine.parts.settings.lease;
         let is_final = matches!(
             error,
