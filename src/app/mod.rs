@@ -1,12 +1,10 @@
 //! Floor 5: the composition root. Names every concrete type and puts the house together from the
 //! configuration; `serve` runs it. Callers: `cli` and `main`.
 
-mod demo;
 mod house;
 mod log_source;
 mod serve;
 
-pub use demo::{DemoOptions, demo};
 pub use house::{House, Running};
 pub use serve::{init_logging, serve};
 
