@@ -1,12 +1,13 @@
 # Dormouse's runner: everything that happens on a machine for a build, for any POSIX sh.
 #
 # A shell that reads its commands from an exec channel sources this file, is told what the attempt
-# is by assignments, and then gets one call: `dm_start`, `dm_follow`, `dm_probe`, `dm_stop` or
-# `dm_discard`. Nothing of the build is ever in an argument list. A cut upload starts nothing: the
-# call is the last line, and a shell does not run half a line that ends in a quoted text.
+# is by assignments, and then gets one call: `dm_start`, `dm_follow`, `dm_probe`, `dm_stop`,
+# `dm_release` or `dm_discard`. Nothing of the build is ever in an argument list. A cut upload starts
+# nothing: the call is the last line, and half of it does not pass for a call.
 #
 # Per attempt there is a directory, `.dormouse/ATTEMPT`, with these records:
 #   claim   "pid birth boot ."  the supervisor; created exactly once (O_EXCL), so it is also the claim
+#   writer  "pid birth ."       the log's only writer
 #   step    "index pid ."       the step that runs, `-` for its pid when it has ended
 #   code    "code ."            all steps are over; the exit code of the run
 #   rc      "code time length ." the terminal record: the log is complete and this long
@@ -166,8 +167,10 @@ dm_probe() {
   esac
 }
 
-# Starts the attempt unless it was started before; follows its log from offset $1.
+# Starts the attempt unless it was started before; follows its log from offset $1. The word `whole`
+# behind it shows that nothing of the attempt was cut off.
 dm_start() {
+  [ "${2-}" = whole ] || exit 65
   dm_dir=$dm_home/$dm_attempt
   [ -d "$dm_dir/work" ] || mkdir -p "$dm_dir/work" || exit 73
   exec 6>&1
@@ -198,7 +201,7 @@ dm_supervise() {
     dm_poll "$1" </dev/null >&6 4>&- 6>&- &
   fi
   exec </dev/null 2>/dev/null 6>&-
-  dm_run 4>&- | cat >&4
+  dm_run 4>&- | dm_write
   dm_end=
   { read -r dm_code dm_end <"$dm_dir/code"; } 2>/dev/null
   # The step loop was killed: without a result there must be no terminal record.
@@ -211,6 +214,14 @@ dm_supervise() {
     dm_measure
   fi
   dm_record rc "$dm_code $dm_time $dm_length"
+}
+
+# Writes the log until nobody holds the pipe any more.
+dm_write() {
+  dm_self
+  dm_birth "$dm_pid"
+  dm_record writer "$dm_pid $dm_born"
+  exec cat >&4
 }
 
 # A boundary in the log, which the caller takes out again.
@@ -238,7 +249,7 @@ dm_run() {
 dm_step() {
   eval "dm_put \"\$dm_text_$dm_i\"" >"$dm_dir/step-$dm_i"
   dm_mark "begin $dm_i"
-  (dm_exec) </dev/null 2>&1
+  (dm_exec)
   dm_code=$?
   dm_leader=
   read -r dm_rest dm_leader dm_end <"$dm_dir/step"
@@ -253,6 +264,8 @@ dm_step() {
 
 # Becomes the step: a session of its own, so that all of it can be ended by its group.
 dm_exec() {
+  # Here and not at the call, where it would also take in what a shell says of a killed child.
+  exec </dev/null 2>&1
   dm_self
   dm_record step "$dm_i $dm_pid"
   trap - HUP INT TERM
@@ -356,6 +369,18 @@ dm_stop() {
     dm_turn=$((dm_turn + 1))
     dm_nap
   done
+}
+
+# Ends the log of an attempt whose steps are over while a process that cannot be found holds the
+# pipe open: without /proc, or with its environment cleared.
+dm_release() {
+  dm_dir=$dm_home/$dm_attempt
+  [ -e "$dm_dir/code" ] && [ ! -e "$dm_dir/rc" ] || return 0
+  dm_end=
+  { read -r dm_pid dm_since dm_end <"$dm_dir/writer"; } 2>/dev/null
+  if [ "$dm_end" = . ] && dm_birth "$dm_pid" && [ "$dm_born" = "$dm_since" ]; then
+    dm_send TERM "$dm_pid"
+  fi
 }
 
 # Collects what step $1 (or `all`) left: its group's leader as dm_group, marked processes as

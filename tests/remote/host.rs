@@ -40,6 +40,7 @@ pub(crate) struct Host {
     pub(crate) target: Target,
     pub(crate) session: Arc<dyn Session>,
     pub(crate) home: PathBuf,
+    knows_processes: bool,
     _running: Running,
     _directory: TempDir,
 }
@@ -95,6 +96,7 @@ impl Host {
             target,
             session,
             home,
+            knows_processes: !shell.beliefs.contains("dm_proc=no"),
             _running: running,
             _directory: directory,
         };
@@ -108,6 +110,11 @@ impl Host {
         Ssh.connect(&self.target, Span::from_secs(20))
             .await
             .unwrap()
+    }
+
+    /// Whether the runner can find processes by their environment.
+    pub(crate) fn knows_processes(&self) -> bool {
+        self.knows_processes
     }
 
     /// The attempt's directory on the machine.

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 
 use crate::host::keys;
-use crate::run::{PATIENCE, attempt, build, eventually, step};
+use crate::run::{PATIENCE, attempt, build, eventually, is_gone, step};
 
 pub(crate) fn launch_request(
     machine: MachineId,
@@ -157,12 +157,6 @@ async fn occupy(session: &Arc<dyn Session>) -> Vec<Pid> {
 fn machine_pid(directory: &Path) -> Pid {
     let text = std::fs::read_to_string(directory.join("pid")).unwrap();
     Pid::from_raw(text.split(' ').next().unwrap().parse().unwrap()).unwrap()
-}
-
-/// Whether it has ended; one that nobody has collected yet has.
-fn is_gone(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.is_err() || stat.is_ok_and(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('Z'))
 }
 
 #[tokio::test]
