@@ -32,12 +32,12 @@ pub(super) fn images(host: &Host) -> Vec<Document> {
         ("arch", json!(std::env::consts::ARCH)),
         ("shell", json!(shells)),
     ]);
+    let interpreters: Vec<&str> = host.interpreters.keys().copied().collect();
     let with = |more: &BTreeMap<&'static str, String>| {
         let more = more.iter().map(|(name, version)| (*name, json!([version])));
-        base.clone()
-            .into_iter()
-            .chain(more)
-            .collect::<BTreeMap<_, _>>()
+        let mut all: BTreeMap<&str, Value> = base.clone().into_iter().chain(more).collect();
+        all.insert("interpreter", json!(interpreters));
+        all
     };
     let mut everything = host.tools.clone();
     everything.extend(host.interpreters.clone());
