@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Environment, Flag, Sources};
-use crate::model::{Span, Timestamp};
+use crate::model::Span;
 
 use super::house::{House, Running};
 use client::Client;
@@ -152,7 +152,7 @@ async fn show(client: &Client, host: &host::Host, say: &Say) -> anyhow::Result<s
         }
     }
     show_failure(client, &builds, say).await?;
-    let launched = gone(client, begun).await?;
+    let launched = gone(client).await?;
     let cost = client.cost().await?;
     say.line("\nThe bill, to the micro-dollar:");
     for line in board::bill(&cost, &builds) {
@@ -191,7 +191,7 @@ async fn show_failure(
 }
 
 /// Waits until every machine is proved gone; how many there were.
-async fn gone(client: &Client, begun: Timestamp) -> anyhow::Result<usize> {
+async fn gone(client: &Client) -> anyhow::Result<usize> {
     let deadline = SystemClock.now() + FAREWELL;
     loop {
         let machines = client.machines(true).await?;
@@ -200,10 +200,7 @@ async fn gone(client: &Client, begun: Timestamp) -> anyhow::Result<usize> {
             .filter(|machine| machine.state.word() != "gone")
             .count();
         if up == 0 {
-            return Ok(machines
-                .iter()
-                .filter(|machine| machine.created_at >= begun)
-                .count());
+            return Ok(machines.len());
         }
         if SystemClock.now() > deadline {
             bail!("{up} machines are still there");
