@@ -57,8 +57,8 @@ fn the_example_pipelines_can_be_built_by_the_example_images() {
         rev: 0,
     });
     let hello = parse_pipeline(PIPELINES[0], &PipelineLimits::default()).unwrap();
-    let matches = match_catalogue(&hello.builds[0].requires, None, images.iter());
-    let ranked: Vec<_> = matches
+    let sorted = match_catalogue(&hello.builds[0].requires, None, images.iter());
+    let ranked: Vec<_> = sorted
         .candidates
         .iter()
         .map(|candidate| candidate.image)
