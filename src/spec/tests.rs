@@ -6,10 +6,18 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{ImageSpec, PolicySpec, Span};
+use crate::matching::{Matcher, match_catalogue};
+use crate::model::{Image, ImageSpec, ImageState, PolicySpec, Span, Timestamp};
 
-const PIPELINES: [&str; 1] = [include_str!("../../docs/examples/python-matrix.yaml")];
-const IMAGES: [(&str, &str); 3] = [
+const PIPELINES: [&str; 2] = [
+    include_str!("../../docs/examples/hello.yaml"),
+    include_str!("../../docs/examples/python-matrix.yaml"),
+];
+const IMAGES: [(&str, &str); 4] = [
+    (
+        "alpine-python",
+        include_str!("../../images/alpine-python.yaml"),
+    ),
     (
         "alpine-shell",
         include_str!("../../images/alpine-shell.yaml"),
@@ -39,11 +47,103 @@ fn policy(text: &str) -> (String, PolicySpec) {
 }
 
 #[test]
+fn the_example_pipelines_can_be_built_by_the_example_images() {
+    let images = IMAGES.map(|(name, text)| Image {
+        name: name.to_owned(),
+        version: 1,
+        state: ImageState::Active,
+        spec: image(text).1,
+        applied_at: Timestamp::default(),
+        rev: 0,
+    });
+    let hello = parse_pipeline(PIPELINES[0], &PipelineLimits::default()).unwrap();
+    let sorted = match_catalogue(&hello.builds[0].requires, None, images.iter());
+    let ranked: Vec<_> = sorted
+        .candidates
+        .iter()
+        .map(|candidate| candidate.image)
+        .collect();
+    assert_eq!(
+        ranked,
+        [
+            "alpine-python",
+            "alpine-shell",
+            "debian-python",
+            "debian-rust"
+        ]
+    );
+
+    let matrix = parse_pipeline(PIPELINES[1], &PipelineLimits::default()).unwrap();
+    let mut matcher = Matcher::new(images.iter());
+    let first = |build: &BuildDraft| {
+        let best = matcher.candidates(&build.requires, None).next();
+        format!("{}: {}", build.name, best.map_or("none", |best| best.image))
+    };
+    let shown = matrix
+        .builds
+        .iter()
+        .map(first)
+        .collect::<Vec<_>>()
+        .join("\n");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
 fn the_example_images_are_read() {
     for (name, text) in IMAGES {
         assert_eq!(image(text).0, name);
     }
-    insta::assert_yaml_snapshot!(image(IMAGES[1].1));
+    insta::assert_yaml_snapshot!(image(IMAGES[2].1));
+}
+
+/// The YAML blocks of a page.
+fn blocks(page: &str) -> Vec<&str> {
+    let pieces = page.split("```yaml\n").skip(1);
+    pieces
+        .filter_map(|piece| Some(piece.split_once("\n```")?.0))
+        .collect()
+}
+
+#[test]
+fn the_documentation_is_true() {
+    let pipelines = blocks(include_str!("../../docs/pipelines.md"));
+    let drafts: Vec<_> = pipelines
+        .iter()
+        .map(|text| {
+            let draft = parse_pipeline(text, &PipelineLimits::default());
+            draft.unwrap_or_else(|problems| panic!("{text}\n{}", lines(&problems)))
+        })
+        .collect();
+    let [_, matrix] = &drafts[..] else {
+        panic!("{} pipelines", drafts.len());
+    };
+    let names: Vec<_> = matrix
+        .builds
+        .iter()
+        .map(|build| build.name.as_str())
+        .collect();
+    let told = [
+        "test (apple, cat, pink)",
+        "test (apple, dog)",
+        "test (pear, cat, pink)",
+        "test (banana)",
+    ];
+    assert_eq!(names, told);
+    assert_eq!(matrix.builds[3].steps[0].run, "echo banana nobody");
+
+    let images = blocks(include_str!("../../docs/images.md"));
+    assert_eq!(
+        images.iter().map(|text| image(text).0).collect::<Vec<_>>(),
+        ["debian-python"]
+    );
+    let policies = blocks(include_str!("../../docs/policies.md"));
+    assert_eq!(
+        policies
+            .iter()
+            .map(|text| policy(text).0)
+            .collect::<Vec<_>>(),
+        ["default"]
+    );
 }
 
 #[test]
