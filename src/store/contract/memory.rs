@@ -87,7 +87,11 @@ impl Tables {
                 parent(self.pipelines.contains_key(&new.spec.pipeline))?;
                 insert(&mut self.builds, new.id, new)
             }
-            Change::UpdateBuild(new, read) => {
+            Change::UpdateBuild(mut new, read) => {
+                // What was submitted never changes.
+                if let Some(stored) = self.builds.get(&new.id) {
+                    new.spec = stored.spec.clone();
+                }
                 update(&mut self.builds, &new.id.clone(), new, |b| b.rev == read)
             }
             Change::InsertAttempt(new) => {

@@ -45,9 +45,10 @@ fn change((kind, id, other, rev, more): Draw) -> Change {
             build.cancel = (more % 2 == 0).then(Samples::cancel);
             Change::UpdateBuild(build, rev)
         }
-        4 => Change::InsertAttempt(Samples::attempt(id, other, 1 + version % 2)),
+        // Two attempts want to be a build's first.
+        4 => Change::InsertAttempt(Samples::attempt(id, id / 2, 1)),
         5 => {
-            let attempt = Samples::attempt(id, other, 1);
+            let attempt = Samples::attempt(id, id / 2, 1);
             Change::UpdateAttempt(Samples::attempt_later(&attempt, rev + 1), rev)
         }
         6 => Change::InsertMachine(Samples::machine(id, Samples::machine_state(more))),

@@ -242,7 +242,9 @@ statements! {
         WHERE hash = ?1 AND revoked_at IS NULL";
     TOKENS = "SELECT id, revoked_at, body FROM tokens ORDER BY id DESC";
 
-    OPEN_BUILDS = select_builds!("WHERE b.result IS NULL ORDER BY b.id");
+    OPEN_BUILDS = select_builds!(
+        "WHERE b.id IN (SELECT id FROM builds WHERE result IS NULL) ORDER BY b.id"
+    );
     OPEN_ATTEMPTS = "SELECT id, body FROM attempts WHERE id IN (SELECT value FROM json_each(?1)) \
         ORDER BY id";
     OPEN_MACHINES = "SELECT id, body FROM machines WHERE state <> 'gone' ORDER BY id";
