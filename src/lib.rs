@@ -14,7 +14,7 @@
 //! | 2 | [`clock`], [`config`], [`provider`], [`store`], [`remote`], [`logs`] | ports: one outside system each |
 //! | 3 | [`engine`] | the only place where decisions meet effects |
 //! | 4 | [`api`] | translates for clients; decides nothing |
-//! | 5 | [`app`], [`cli`] | composition root; one file per command |
+//! | 5 | [`app`], [`cli`], [`bench`] | composition root; one file per command; measurements |
 //!
 //! # Life of a build
 //! A pipeline document is expanded by [`spec`] into builds, which the [`engine`] commits as `queued`
@@ -55,6 +55,7 @@
 
 pub mod api;
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `dormouse` program: see `dormouse::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dormouse::cli::main()
+}

@@ -32,6 +32,18 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+/// In the data directory: the admin token that a server makes when it starts for the first time,
+/// readable by its own user only. The command line on the same host finds it there.
+const ADMIN_TOKEN_FILE: &str = "admin-token";
+
+impl Config {
+    /// Where the server leaves the first admin token, mode 0600, and where the command line looks
+    /// for it when it is given none.
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.data_dir.join(ADMIN_TOKEN_FILE)
+    }
+}
+
 /// Whether requests need a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authentication {

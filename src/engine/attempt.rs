@@ -25,9 +25,12 @@ use super::outcome::{MachineAfter, end_attempt};
 use super::retry;
 use super::sessions::NoSession;
 
-/// Time between asking processes to end and forcing them.
-const STOP_GRACE: Span = Span::from_secs(10);
-/// Time after a stop was asked in which the end must have come; then the machine is given up.
+/// What a build that cannot be expressed as a script is taken to have exited with: the shell's word
+/// for a command that cannot be executed.
+const UNRUNNABLE: i32 = 126;
+/// Longest pause between tries to reach the machine again.
+const RECONNECT_PAUSE: Span = Span::from_secs(5);
+/// Time after the grace of a stop was asked in which the end must have come; then the machine is given up.
 const STOP_PATIENCE: Span = Span::from_secs(60);
 
 /// How a watch over a run came to its end.
@@ -171,7 +174,7 @@ impl Driver {
                 return;
             }
             tracing::warn!(attempt.id = %self.attempt, error = error.sentence(), "reconnecting");
-            let pause = pauses.next_backoff().map_or(STOP_GRACE, Span::from);
+            let pause = pauses.next_backoff().map_or(RECONNECT_PAUSE, Span::from);
             self.engine.parts.clock.sleep(pause).await;
         }
     }
@@ -182,6 +185,9 @@ impl Driver {
         error: &NoSession,
         last_contact: Timestamp,
     ) -> Option<(Outcome, String, MachineAfter)> {
+        if let NoSession::Remote(error @ RemoteError::Unrunnable { .. }) = error {
+            return Some((Outcome::Exited(UNRUNNABLE), error.to_string(), MachineAfter::Idle));
+        }
         let patience = self.engine.parts.settings.lease;
         let is_final = matches!(
             error,
@@ -403,7 +409,7 @@ impl Driver {
     fn look_at_times(&mut self) -> Option<End> {
         let now = self.now();
         if let Some(stopping) = &self.stopping
-            && now >= stopping.since + STOP_PATIENCE
+            && now >= stopping.since + self.stop_patience()
         {
             let why = "its processes did not end when they were stopped".to_owned();
             let after = MachineAfter::Drain(Reason::Failed(why));
@@ -435,6 +441,12 @@ impl Driver {
         (self.overdue_step != Some(step.index)).then(|| (step.index, step.started_at + timeout))
     }
 
+    /// When a stop that was asked for must have worked.
+    fn stop_patience(&self) -> Span {
+        let grace = self.engine.parts.settings.stop_grace;
+        Span::from_micros(grace.micros() + STOP_PATIENCE.micros())
+    }
+
     fn stop_all(&mut self, outcome: Outcome, verdict: String) {
         if self.stopping.is_none() {
             self.stopping = Some(Stopping {
@@ -450,9 +462,9 @@ impl Driver {
         let Some(session) = self.session.clone() else {
             return;
         };
-        let attempt = self.attempt;
+        let (attempt, grace) = (self.attempt, self.engine.parts.settings.stop_grace);
         self.engine.spawn(async move {
-            if let Err(error) = session.stop(attempt, what, STOP_GRACE).await {
+            if let Err(error) = session.stop(attempt, what, grace).await {
                 tracing::warn!(attempt.id = %attempt, %error, "processes not stopped");
             }
         });
@@ -474,7 +486,7 @@ impl Driver {
         let patience = self
             .stopping
             .as_ref()
-            .map(|stopping| stopping.since + STOP_PATIENCE);
+            .map(|stopping| stopping.since + self.stop_patience());
         let dues = [flush, build, step, patience];
         dues.into_iter()
             .flatten()

@@ -31,7 +31,7 @@ pub struct Parts {
     /// How machines are driven.
     pub remote: Arc<dyn Remote>,
     /// Where log bytes go.
-    pub logs: Arc<Logs>,
+    pub logs: Logs,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Fresh identities and key seeds.
@@ -49,6 +49,8 @@ pub struct Settings {
     pub lease: Span,
     /// Longest time for one try to connect.
     pub connect_timeout: Span,
+    /// Time between asking a build's processes to end and forcing them.
+    pub stop_grace: Span,
     /// Limits of pipeline documents.
     pub pipeline_limits: PipelineLimits,
 }
@@ -59,6 +61,7 @@ impl Default for Settings {
             sweep_interval: Span::from_secs(10),
             lease: Span::from_secs(10 * 60),
             connect_timeout: Span::from_secs(10),
+            stop_grace: Span::from_secs(10),
             pipeline_limits: PipelineLimits::default(),
         }
     }

@@ -10,7 +10,7 @@ use crate::model::{
     Subject, Timestamp,
 };
 use crate::planner::{self, Action, Plan};
-use crate::remote::keys;
+use crate::remote::machine_keys;
 
 use super::draft::Draft;
 use super::engine::{Engine, Fault};
@@ -168,7 +168,7 @@ impl Engine {
         self.parts.ids.fill(&mut client);
         // No seed is known for which this fails; if one exists, the state is loaded anew and the next
         // pass takes other seeds.
-        keys::generate(machine, &host, &client).map_err(|error| {
+        machine_keys(machine, &host, &client).map_err(|error| {
             tracing::error!(machine.id = %machine, %error, "no keys for a machine");
             IllegalTransition {
                 subject: machine.to_string(),

@@ -157,8 +157,8 @@ impl Bits {
     /// The places `0..len`.
     fn all(len: usize) -> Self {
         let mut words = vec![u64::MAX; len.div_ceil(64)];
-        if let (Some(last), true) = (words.last_mut(), len % 64 > 0) {
-            *last = (1 << (len % 64)) - 1;
+        if let Some(last) = words.last_mut() {
+            *last >>= (64 - len % 64) % 64;
         }
         Self(words)
     }

@@ -181,23 +181,22 @@ impl Matches<'_> {
             .take(NEAREST)
             .map(Refusal::to_string)
             .collect();
-        let mut text = format!("no image can build this; nearest: {}", nearest.join("; "));
-        let more = self.refused.len().saturating_sub(NEAREST);
-        if more > 0 {
-            let images = if more == 1 { "image" } else { "images" };
-            text.push_str(&format!("; and {more} more {images}"));
-        }
-        Some(text)
+        let nearest = nearest.join("; ");
+        let more = match self.refused.len().saturating_sub(NEAREST) {
+            0 => String::new(),
+            1 => "; and 1 more image".to_owned(),
+            more => format!("; and {more} more images"),
+        };
+        Some(format!("no image can build this; nearest: {nearest}{more}"))
     }
 
     fn pin_refusal(&self, pin: &str) -> String {
-        match self.refused.iter().find(|refusal| refusal.image == pin) {
-            Some(refusal) => format!("the image it is pinned to cannot build this: {refusal}"),
-            None => {
-                let names: Vec<_> = self.refused.iter().map(|refusal| refusal.image).collect();
-                format!("there is no image {pin}; images: {}", names.join(", "))
-            }
+        let pinned = self.refused.iter().find(|refusal| refusal.image == pin);
+        if let Some(refusal) = pinned {
+            return format!("the image it is pinned to cannot build this: {refusal}");
         }
+        let names: Vec<_> = self.refused.iter().map(|refusal| refusal.image).collect();
+        format!("there is no image {pin}; images: {}", names.join(", "))
     }
 }
 

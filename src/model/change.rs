@@ -15,9 +15,10 @@ use super::time::Timestamp;
 
 /// One write. A transaction is a list of them, applied together or not at all.
 ///
-/// `Update…` carries the whole new value and is a compare-and-set: the stored row must have
-/// `rev == value.rev - n` where `n` is the number of writes the value has seen since it was read;
-/// callers therefore put one update of a row into a transaction, and name the rev they read.
+/// `Update…` carries the whole new value and the rev that was read. It is a compare-and-set: the
+/// stored row must still have that rev, and gets `value.rev`. A list names parents before what
+/// belongs to them: a pipeline before its builds, a build before its attempts, an attempt before
+/// its extents, a machine before its keys.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// A new pipeline row.

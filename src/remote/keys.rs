@@ -1,22 +1,23 @@
-//! Keys made for one machine before its launch: nothing is shared between machines.
+//! The keys of one machine, made before its launch so that they can be pinned.
 
+use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::keys::{PrivateKey, ssh_key};
 
+use super::RemoteError;
 use crate::model::{MachineId, MachineKeys, Secret};
 
-/// Makes the host key and our login key of a machine from two random seeds.
+/// Makes a machine's host key and our key for logging in, Ed25519, from random seeds.
 ///
 /// # Errors
-/// When a key cannot be written in OpenSSH format, which no seed is known to cause.
-pub fn generate(
+/// [`RemoteError::Protocol`] when a key cannot be written as text.
+pub fn machine_keys(
     machine: MachineId,
     host_seed: &[u8; 32],
     client_seed: &[u8; 32],
-) -> Result<MachineKeys, ssh_key::Error> {
-    let (host_private, host_public) = pair(machine, host_seed)?;
-    let (client_private, client_public) = pair(machine, client_seed)?;
+) -> Result<MachineKeys, RemoteError> {
+    let (host_private, host_public) = pair(host_seed)?;
+    let (client_private, client_public) = pair(client_seed)?;
     Ok(MachineKeys {
         machine,
         host_private,
@@ -26,8 +27,27 @@ pub fn generate(
     })
 }
 
-fn pair(machine: MachineId, seed: &[u8; 32]) -> Result<(Secret, String), ssh_key::Error> {
-    let key = PrivateKey::new(Ed25519Keypair::from_seed(seed).into(), machine.to_string())?;
-    let private = key.to_openssh(LineEnding::LF)?.to_string();
-    Ok((Secret::new(private), key.public_key().to_openssh()?))
+fn pair(seed: &[u8; 32]) -> Result<(Secret, String), RemoteError> {
+    let unwritable = |error: russh::keys::ssh_key::Error| RemoteError::Protocol {
+        operation: "writing a key",
+        detail: error.to_string(),
+    };
+    let key = PrivateKey::from(Ed25519Keypair::from_seed(seed));
+    let private = key.to_openssh(LineEnding::LF).map_err(unwritable)?;
+    let public = key.public_key().to_openssh().map_err(unwritable)?;
+    Ok((Secret::new(private.to_string()), public))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_readable_and_belong_together() {
+        let keys = machine_keys(MachineId::from_bits(1), &[1; 32], &[2; 32]).unwrap();
+        let private = PrivateKey::from_openssh(keys.host_private.expose()).unwrap();
+        assert_eq!(private.public_key().to_openssh().unwrap(), keys.host_public);
+        assert_ne!(keys.host_public, keys.client_public);
+        assert!(!format!("{keys:?}").contains("PRIVATE"));
+    }
 }

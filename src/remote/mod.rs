@@ -1,9 +1,8 @@
 //! Port: driving a machine over SSH. Nothing is expected on it but sshd and a POSIX shell.
 //!
-//! The remote run contract is in `runner.sh`; this module's traits are what the engine sees of it.
+//! The remote run contract is in `runner.sh`; this module's traits are what the engine sees of it,
+//! and [`Ssh`] is their implementation. It knows nothing of clouds, stores or builds' results.
 //! Caller: `engine`.
-
-pub mod keys;
 
 use std::sync::Arc;
 
@@ -12,6 +11,17 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::model::{AttemptId, BuildSpec, Endpoint, Secret, Span};
+
+mod call;
+mod connection;
+mod keys;
+mod run;
+mod scan;
+mod script;
+mod ssh;
+
+pub use keys::machine_keys;
+pub use ssh::Ssh;
 
 /// Where and as whom to connect, and which host key must be presented.
 #[derive(Debug, Clone)]
@@ -63,6 +73,12 @@ pub enum RemoteError {
         /// What happened.
         detail: String,
     },
+    /// The build says something that no shell can express; nothing was sent.
+    #[error("the build cannot be run: {detail}")]
+    Unrunnable {
+        /// What, and where.
+        detail: String,
+    },
     /// The machine answered against the run contract.
     #[error("unexpected answer while {operation}: {detail}")]
     Protocol {
@@ -101,7 +117,7 @@ pub enum Probe {
     Rebooted(u64),
 }
 
-/// What a run tells, in order. `machine` is the number of bytes of the machine's log file consumed
+/// What a run tells, in order. `StepEnded` comes for every step that began, unless the run is lost. `machine` is the number of bytes of the machine's log file consumed
 /// up to and including this event: resuming there repeats nothing and loses nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEvent {
@@ -189,10 +205,13 @@ pub trait Session: Send + Sync + std::fmt::Debug {
         timeout: Span,
     ) -> Result<CommandOutput, RemoteError>;
 
-    /// Puts the runner on the machine; once per machine, before the first `start`.
+    /// Puts the runner on the machine; once per machine, before the first `start`. A `start` that
+    /// finds no runner does it by itself.
     async fn prepare(&self) -> Result<(), RemoteError>;
 
     /// Starts the attempt unless it has been started already, and follows its log from `from`.
+    /// Repeating it is harmless until the attempt is discarded. A step that is stopped or killed
+    /// by signal n ends with code 128 + n: 143 for a polite stop, 137 for a forced one.
     async fn start(
         &self,
         attempt: AttemptId,
@@ -206,14 +225,17 @@ pub trait Session: Send + Sync + std::fmt::Debug {
     /// Says how an attempt stands.
     async fn probe(&self, attempt: AttemptId) -> Result<Probe, RemoteError>;
 
-    /// Ends processes of an attempt: asks first, forces after `grace`.
+    /// Ends processes of an attempt: asks first, forces after `grace`. Returns once they are gone;
+    /// the run then ends in the ordinary way, with `Done`. No effect on what is over or unknown.
     async fn stop(&self, attempt: AttemptId, what: Stop, grace: Span) -> Result<(), RemoteError>;
 
     /// Ends what is left of the attempt's processes and removes its directory. Call it once log
-    /// and result are durable at home.
+    /// and result are durable at home: a later `start` would run the attempt again. Cheapest on the
+    /// session that delivered `Done`, where the shell that ran the attempt still listens.
     async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError>;
 
-    /// Extends the machine's lease: it powers itself off when nobody does so in time.
+    /// Extends the machine's lease: it powers itself off when nobody does so in time. The lease
+    /// is a length of time, counted by the machine from when it hears it; clocks are not compared.
     async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError>;
 
     /// Whether the connection still stands.

@@ -1,69 +1,27 @@
 //! Floor 1: documents to values. Pipelines, images and policies, with every error of a document at
 //! once, each with its place.
+//!
+//! [`document`] is the one mechanism for all of them. [`parse_pipeline`] reads and expands: matrix,
+//! templates, requirements, needs. Nothing here knows the catalogue or the store; whether an image
+//! can build what a pipeline needs is for `matching`. Callers: `engine` (submissions,
+//! declarations), `cli` (checks before sending), `config` (its own file, through `document`).
 
-use std::collections::BTreeMap;
+pub mod document;
 
-use serde::{Deserialize, Serialize};
+mod draft;
+mod image;
+mod limits;
+mod pipeline;
+mod policy;
+mod requirement;
+mod size;
+mod text;
 
-use crate::model::{Requirements, Span, Step};
-
-/// Something wrong in a document.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Problem {
-    /// Line, from 1.
-    pub line: u32,
-    /// Column, from 1.
-    pub column: u32,
-    /// Where in the document: `builds.test.steps[2].run`.
-    pub path: String,
-    /// What is wrong, and what would be accepted.
-    pub message: String,
-}
-
-/// A pipeline document, expanded: builds without identities yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PipelineDraft {
-    /// The document's name for it.
-    pub name: String,
-    /// Whose work it is.
-    pub project: String,
-    /// Free labels.
-    pub labels: BTreeMap<String, String>,
-    /// Higher runs first.
-    pub priority: i32,
-    /// The builds, in document order, matrix order within.
-    pub builds: Vec<BuildDraft>,
-}
-
-/// One build of an expanded pipeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildDraft {
-    /// Unique in the pipeline, with the matrix values.
-    pub name: String,
-    /// The pipeline's labels with its own over them.
-    pub labels: BTreeMap<String, String>,
-    /// Higher runs first.
-    pub priority: i32,
-    /// This combination of the matrix.
-    pub matrix: BTreeMap<String, String>,
-    /// What it needs of an image.
-    pub requires: Requirements,
-    /// The only image it may run on.
-    pub image: Option<String>,
-    /// Only a machine that has run nothing yet will do.
-    pub fresh: bool,
-    /// Places in `PipelineDraft::builds` of the builds that must succeed first.
-    pub needs: Vec<usize>,
-    /// What to run.
-    pub steps: Vec<Step>,
-    /// Environment of every step: the pipeline's with its own over it.
-    pub env: BTreeMap<String, String>,
-    /// Longest time from first step to end.
-    pub timeout: Span,
-    /// Attempts that infrastructure failures may use up.
-    pub max_attempts: u32,
-    /// Log bytes kept.
-    pub log_limit_bytes: u64,
-    /// Where the build stands in the document: line and column, for problems found later.
-    pub place: (u32, u32),
-}
+pub use document::Problem;
+pub use draft::{BuildDraft, PipelineDraft};
+pub use image::parse_image;
+pub use limits::PipelineLimits;
+pub use pipeline::parse_pipeline;
+pub use policy::parse_policy;
+pub use requirement::{ConstraintParseError, parse_constraint};
+pub use size::{ByteSize, ByteSizeParseError};

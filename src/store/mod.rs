@@ -15,6 +15,9 @@ use crate::model::{
     Token,
 };
 
+#[cfg(test)]
+mod contract;
+mod rounds;
 mod sqlite;
 
 pub use sqlite::SqliteStore;
@@ -47,7 +50,7 @@ pub enum StoreError {
 }
 
 /// Everything that is not over, for an engine that starts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenWork {
     /// Builds without a result.
     pub builds: Vec<Build>,

@@ -1,0 +1,63 @@
+//! `dormouse plan`
+
+use clap::Args;
+
+use crate::api::view::PlanView;
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Output, Tone, words};
+use crate::cli::report::Outcome;
+
+/// Print what the planner would do now, what waits, and why; changes nothing
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dormouse plan
+  dormouse plan --json | jq '.waiting[].why'
+
+JSON: one object, as in GET /api/v1/plan.")]
+pub(crate) struct Plan {}
+
+impl Plan {
+    pub(crate) async fn run(self, ctx: &Context) -> Outcome {
+        let plan: PlanView = ctx.client()?.get(&["plan"], &Vec::new()).await?;
+        ctx.output.answer(&plan, |plan| draw(plan, ctx.output))?;
+        Ok(Exit::Success)
+    }
+}
+
+/// A plan for people.
+pub(crate) fn draw(plan: &PlanView, output: Output) -> String {
+    let waiting: Vec<String> = plan
+        .waiting
+        .iter()
+        .map(|group| {
+            let builds = words::count(group.builds, "build");
+            let first = group.first;
+            format!(
+                "{builds} needing {}: {} (first {first})",
+                group.requires, group.why
+            )
+        })
+        .collect();
+    let mut text = section("Actions", &plan.actions, output);
+    text.push_str(&section("Waiting", &waiting, output));
+    text.push_str(&section("Machines", &plan.machines, output));
+    let wake = plan.wake_at.map(|at| words::ago(at, plan.at));
+    text + &wake.map_or_else(String::new, |when| {
+        format!("Time alone changes this {when}.\n")
+    })
+}
+
+fn section(title: &str, lines: &[String], output: Output) -> String {
+    let mut text = format!("{}\n", output.paint(title, Tone::Active));
+    if lines.is_empty() {
+        text.push_str("  nothing\n");
+    }
+    text.extend(
+        lines
+            .iter()
+            .map(|line| format!("  {}\n", words::printable(line))),
+    );
+    text
+}

@@ -1,0 +1,425 @@
+# Dormouse's runner: everything that happens on a machine for a build, for any POSIX sh.
+#
+# A shell that reads its commands from an exec channel sources this file, is told what the attempt
+# is by assignments, and then gets one call: `dm_start`, `dm_follow`, `dm_probe`, `dm_stop` or
+# `dm_discard`. Nothing of the build is ever in an argument list. A cut upload starts nothing: the
+# call is the last line, and a shell does not run half a line that ends in a quoted text.
+#
+# Per attempt there is a directory, `.dormouse/ATTEMPT`, with these records:
+#   claim   "pid birth boot ."  the supervisor; created exactly once (O_EXCL), so it is also the claim
+#   step    "index pid ."       the step that runs, `-` for its pid when it has ended
+#   code    "code ."            all steps are over; the exit code of the run
+#   rc      "code time length ." the terminal record: the log is complete and this long
+#   stop                        the attempt is to end: no further step begins
+#   log     output of the steps with boundary marks between; step-N texts; work/ the directory
+# Each record is one short write with an end mark, which saves a `mv` process for each: a reader
+# that sees no end mark takes the record for not yet written.
+#
+# Processes of a trivial build: this shell, `mkdir`, supervisor and step loop (forks of this shell),
+# `cat` (log writer), `tail` (follower), the step itself, `rm`. Output reaches the log through a pipe
+# and not directly, because `echo x >/dev/stderr` in a step would reopen and truncate a file.
+#
+# Nothing that a step descends from is started with `&`: a shell without job control would make it
+# ignore SIGINT and SIGQUIT for good. That is why the supervisor runs in a command substitution.
+#
+# Found by `prepare` and appended to this file: dm_sh (path of sh), dm_session (how to get a new
+# session), dm_proc (whether there is a Linux /proc), dm_tail (whether tail is GNU's and has
+# `timeout` beside it), dm_booted and dm_booted_id (when this boot began).
+
+dm_home=$PWD/.dormouse
+# How long a follow call may last before the caller must ask again: nothing that follows outlives a
+# caller that vanished without a word by more than this.
+dm_lease=60
+
+# Writes a text as it is, in the shell process itself: not every Korn shell has printf built in.
+if [ -n "${KSH_VERSION-}" ]; then
+  dm_put() { print -rn -- "$1"; }
+else
+  dm_put() { printf %s "$1"; }
+fi
+
+# A line to the caller, beside the log.
+dm_say() {
+  dm_put "$1
+" >&2
+}
+
+# A record: contents and an end mark.
+dm_record() {
+  dm_put "$2 .
+" >"$dm_dir/$1"
+}
+
+# Start time of process $1 as dm_born; fails when it is gone or a zombie, which answers `kill -0`.
+dm_birth() {
+  dm_born=
+  if [ "$dm_proc" = yes ]; then
+    { read -r dm_line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    # Behind the command's name come the state (3rd field of all) and, 20th from there, the start.
+    set -- ${dm_line##*) }
+    case $1 in Z | X) return 1 ;; esac
+    dm_born=${20}
+  else
+    dm_line=$(ps -o stat= -o lstart= -p "$1" 2>/dev/null)
+    case $dm_line in '' | Z* | X*) return 1 ;; esac
+    set -- $dm_line
+    dm_born=$3-$4-$5-$6
+  fi
+}
+
+# The process that calls, which in a subshell is not $$.
+dm_self() {
+  if [ "$dm_proc" = yes ]; then
+    read -r dm_pid dm_line </proc/self/stat
+  else
+    dm_pid=$(exec "$dm_sh" -c 'echo "$PPID"')
+  fi
+}
+
+# Identity of the running boot.
+dm_boot() {
+  if [ "$dm_proc" = yes ]; then
+    read -r dm_boot </proc/sys/kernel/random/boot_id
+  else
+    dm_boot=$(sysctl -n kern.bootsessionuuid 2>/dev/null || sysctl -n kern.boottime 2>/dev/null)
+    set -- $dm_boot
+    dm_boot=${1-unknown}${4-}
+  fi
+}
+
+# The wall clock in seconds, for display only.
+dm_now() {
+  if [ "$dm_proc" = yes ] && [ "$dm_boot" = "$dm_booted_id" ]; then
+    read -r dm_time dm_line </proc/uptime
+    dm_time=$((dm_booted + ${dm_time%%.*}))
+  else
+    dm_time=$(date +%s)
+  fi
+}
+
+dm_nap() { sleep 0.1 2>/dev/null || sleep 1; }
+
+# Length of the log as dm_length.
+dm_measure() {
+  dm_length=0
+  if [ -e "$dm_dir/log" ]; then
+    set -- $(wc -c <"$dm_dir/log")
+    dm_length=$1
+  fi
+}
+
+# Where the attempt stands, as dm_is, with dm_pid for the supervisor.
+dm_state() {
+  dm_is=absent
+  [ -e "$dm_dir/claim" ] || return 0
+  dm_result && return 0
+  dm_is=starting
+  { read -r dm_pid dm_since dm_then dm_end <"$dm_dir/claim"; } 2>/dev/null
+  [ "${dm_end-}" = . ] || return 0
+  dm_boot
+  if [ "$dm_then" != "$dm_boot" ]; then
+    dm_is=rebooted
+  elif dm_birth "$dm_pid" && [ "$dm_born" = "$dm_since" ]; then
+    dm_is=running
+  else
+    # It may have finished between our two looks.
+    dm_result || dm_is=lost
+  fi
+}
+
+dm_result() {
+  dm_end=
+  { read -r dm_code dm_time dm_length dm_end <"$dm_dir/rc"; } 2>/dev/null
+  [ "$dm_end" = . ] && dm_is=done
+}
+
+# One line on where the attempt stands.
+dm_probe() {
+  dm_dir=$dm_home/$dm_attempt
+  dm_state
+  case $dm_is in
+    absent) dm_put "absent" ;;
+    done) dm_put "done $dm_code $dm_time $dm_length" ;;
+    *)
+      dm_measure
+      dm_put "$dm_is $dm_length"
+      ;;
+  esac
+}
+
+# Starts the attempt unless it was started before; follows its log from offset $1.
+dm_start() {
+  dm_dir=$dm_home/$dm_attempt
+  [ -d "$dm_dir/work" ] || mkdir -p "$dm_dir/work" || exit 73
+  exec 6>&1
+  dm_said=$(dm_supervise "$1")
+  case $dm_said in
+    claimed) dm_follow "$1" ;;
+    *) dm_report ;;
+  esac
+}
+
+# In a process of its own: claims the attempt, runs it, writes its terminal record.
+dm_supervise() {
+  trap : HUP INT TERM
+  dm_self
+  dm_birth "$dm_pid"
+  dm_boot
+  set -C
+  if ! { dm_record claim "$dm_pid $dm_born $dm_boot"; } 2>/dev/null; then
+    dm_put claimed
+    return
+  fi
+  set +C
+  exec 4>>"$dm_dir/log"
+  dm_say started
+  if [ "$dm_tail" = gnu ]; then
+    tail -c "+$(($1 + 1))" -f --pid="$dm_pid" -s 0.05 "$dm_dir/log" </dev/null >&6 2>/dev/null 4>&- 6>&- &
+  else
+    dm_poll "$1" </dev/null >&6 4>&- 6>&- &
+  fi
+  exec </dev/null 2>/dev/null 6>&-
+  dm_run 4>&- | cat >&4
+  dm_end=
+  { read -r dm_code dm_end <"$dm_dir/code"; } 2>/dev/null
+  # The step loop was killed: without a result there must be no terminal record.
+  [ "$dm_end" = . ] || return
+  dm_now
+  if [ "$dm_proc" = yes ]; then
+    # Offset of the descriptor that the log's only writer shares with us.
+    read -r dm_line dm_length </proc/self/fdinfo/4
+  else
+    dm_measure
+  fi
+  dm_record rc "$dm_code $dm_time $dm_length"
+}
+
+# A boundary in the log, which the caller takes out again.
+dm_mark() {
+  dm_put "$dm_control$dm_nonce $1
+"
+}
+
+# Runs the steps; its output is the log.
+dm_run() {
+  trap : HUP INT TERM
+  dm_failed=0
+  dm_i=0
+  while [ "$dm_i" -lt "$dm_steps" ] && [ ! -e "$dm_dir/stop" ]; do
+    eval "dm_flags=\$dm_flags_$dm_i"
+    case $dm_failed:$dm_flags in
+      0:* | *always*) dm_step ;;
+    esac
+    dm_i=$((dm_i + 1))
+  done
+  dm_record code "$dm_failed"
+  dm_mark "over $dm_failed"
+}
+
+dm_step() {
+  eval "dm_put \"\$dm_text_$dm_i\"" >"$dm_dir/step-$dm_i"
+  dm_mark "begin $dm_i"
+  (dm_exec) </dev/null 2>&1
+  dm_code=$?
+  read -r dm_line dm_pid dm_end <"$dm_dir/step"
+  if kill -0 -- "-$dm_pid"; then dm_tidy; fi
+  dm_record step "$dm_i -"
+  dm_mark "end $dm_i $dm_code"
+  case $dm_failed:$dm_code:$dm_flags in
+    0:0:* | *continue*) ;;
+    0:*) dm_failed=$dm_code ;;
+  esac
+}
+
+# Becomes the step: a session of its own, so that all of it can be ended by its group.
+dm_exec() {
+  dm_self
+  dm_record step "$dm_i $dm_pid"
+  trap - HUP INT TERM
+  cd "$dm_dir/work" || exit 73
+  dm_environment
+  "dm_environment_$dm_i"
+  export DORMOUSE_ATTEMPT="$dm_attempt" DORMOUSE_STEP="$dm_i" DORMOUSE_MARK="$dm_attempt.$dm_i."
+  case $dm_session in
+    none) exec "$dm_sh" -e "$dm_dir/step-$dm_i" ;;
+    perl) exec perl -e 'use POSIX; POSIX::setsid(); exec @ARGV or exit 127' "$dm_sh" -e "$dm_dir/step-$dm_i" ;;
+    python3) exec python3 -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' "$dm_sh" -e "$dm_dir/step-$dm_i" ;;
+    *) exec "$dm_session" "$dm_sh" -e "$dm_dir/step-$dm_i" ;;
+  esac
+}
+
+# Ends what a step left running in its group.
+dm_tidy() {
+  kill -TERM -- "-$dm_pid"
+  for dm_turn in 1 2 3 4 5 6 7 8 9 10; do
+    kill -0 -- "-$dm_pid" || return
+    dm_nap
+  done
+  kill -KILL -- "-$dm_pid"
+} 2>/dev/null
+
+# Follows an attempt that was started before, from offset $1.
+dm_follow() {
+  dm_dir=$dm_home/$dm_attempt
+  dm_turn=0
+  while dm_state && [ "$dm_is" = starting ] && [ "$dm_turn" -lt 100 ]; do
+    dm_turn=$((dm_turn + 1))
+    dm_nap
+  done
+  [ "$dm_is" = absent ] || dm_say already
+  [ "$dm_is" != running ] || [ ! -e "$dm_dir/code" ] || dm_say over
+  case $dm_is:$dm_tail in
+    absent:*) ;;
+    running:gnu)
+      timeout "$dm_lease" tail -c "+$(($1 + 1))" -f --pid="$dm_pid" -s 0.05 "$dm_dir/log" </dev/null 2>/dev/null
+      ;;
+    running:*) dm_poll "$1" </dev/null ;;
+    *) [ ! -e "$dm_dir/log" ] || tail -c "+$(($1 + 1))" "$dm_dir/log" </dev/null 2>/dev/null ;;
+  esac
+  dm_report
+}
+
+# Copies the log from offset $1 on as it grows, until it is complete or the lease is over. The
+# reading position is shared by all `cat`s, since it belongs to our descriptor.
+dm_poll() {
+  exec 3<"$dm_dir/log"
+  dd bs=65536 count="$(($1 / 65536))" <&3 >/dev/null 2>&1
+  [ "$(($1 % 65536))" = 0 ] || dd bs="$(($1 % 65536))" count=1 <&3 >/dev/null 2>&1
+  dm_turn=0
+  while cat <&3; do
+    dm_state
+    if [ "$dm_is" != running ]; then
+      cat <&3
+      return
+    fi
+    dm_turn=$((dm_turn + 1))
+    if [ "$dm_turn" -ge "$((dm_lease * 10))" ]; then
+      dm_say more
+      return
+    fi
+    dm_nap
+  done
+}
+
+# Says how it ended, or that the caller must ask again.
+dm_report() {
+  dm_state
+  case $dm_is in
+    done) dm_say "done $dm_code $dm_time $dm_length" ;;
+    absent) dm_say absent ;;
+    running | starting) dm_say more ;;
+    *)
+      dm_measure
+      dm_say "$dm_is $dm_length"
+      ;;
+  esac
+}
+
+# Ends step $1, or all of the attempt for `all`; forces after $2 tenths of a second.
+dm_stop() {
+  dm_dir=$dm_home/$dm_attempt
+  [ -e "$dm_dir/claim" ] || return 0
+  case $1 in
+    all)
+      dm_put "" >"$dm_dir/stop"
+      dm_marker=$dm_attempt.
+      ;;
+    *) dm_marker=$dm_attempt.$1. ;;
+  esac
+  dm_turn=0
+  dm_signal=TERM
+  while dm_left "$1"; do
+    # Once politely, then by force for as long as something is left.
+    [ "$dm_turn" -lt "$2" ] || dm_signal=KILL
+    if [ "$dm_turn" = 0 ] || [ "$dm_signal" = KILL ]; then dm_kill; fi
+    [ "$dm_turn" -lt "$(($2 + 50))" ] || return 1
+    dm_turn=$((dm_turn + 1))
+    dm_nap
+  done
+} 2>/dev/null
+
+# Collects what step $1 (or `all`) left: its group as dm_group, marked processes as dm_marked.
+dm_left() {
+  dm_group=
+  dm_end=
+  read -r dm_line dm_pid dm_end <"$dm_dir/step"
+  if [ "$dm_end" = . ] && [ "$dm_pid" != - ]; then
+    case $1 in all | "$dm_line") dm_group=$dm_pid ;; esac
+  fi
+  dm_find 0
+  [ -n "$dm_marked" ] || { [ -n "$dm_group" ] && kill -0 -- "-$dm_group"; }
+}
+
+dm_kill() {
+  [ -z "$dm_group" ] || kill -s "$dm_signal" -- "-$dm_group" || kill -s "$dm_signal" "$dm_group"
+  [ -z "$dm_marked" ] || kill -s "$dm_signal" $dm_marked
+}
+
+# Processes that carry dm_marker in their environment, as dm_marked: also those which left the group.
+# $1 is a process that is older than all of them, 0 for any. A process that clears its environment
+# is not found; on machines that matter, the end of the machine is the certain end.
+dm_find() {
+  dm_marked=
+  if [ "$dm_proc" = yes ]; then
+    dm_since=$1
+    read -r dm_line dm_line dm_line dm_line dm_last </proc/loadavg
+    # Process numbers have wrapped round.
+    [ "$dm_last" -ge "$dm_since" ] || dm_since=0
+    set --
+    for dm_line in /proc/[0-9]*; do
+      [ "${dm_line#/proc/}" -le "$dm_since" ] || set -- "$@" "$dm_line/environ"
+    done
+    [ "$#" -gt 0 ] || return 0
+    for dm_line in $(grep -l -F "DORMOUSE_MARK=$dm_marker" "$@" 2>/dev/null); do
+      dm_line=${dm_line#/proc/}
+      dm_line=${dm_line%/environ}
+      # One that is dead and not yet collected counts as gone.
+      ! dm_birth "$dm_line" || dm_marked="$dm_marked $dm_line"
+    done
+  elif [ -n "${dm_group-}" ]; then
+    dm_descend
+  fi
+}
+
+# Without /proc: all descendants of dm_group, as dm_marked.
+dm_descend() {
+  dm_family=" $dm_group "
+  dm_all=$(ps -A -o pid= -o ppid= -o stat=)
+  dm_grown=yes
+  while [ "$dm_grown" = yes ]; do
+    dm_grown=no
+    set -- $dm_all
+    while [ "$#" -ge 3 ]; do
+      case "$dm_family:$3" in
+        *:Z* | *" $1 "*) ;;
+        *" $2 "*)
+          dm_family="$dm_family$1 "
+          dm_marked="$dm_marked $1"
+          dm_grown=yes
+          ;;
+      esac
+      shift 3
+    done
+  done
+}
+
+# Ends what is left of the attempt and removes its directory.
+dm_discard() {
+  dm_dir=$dm_home/$dm_attempt
+  [ -d "$dm_dir" ] || return 0
+  dm_marker=$dm_attempt.
+  dm_group=
+  dm_pid=0
+  read -r dm_pid dm_line <"$dm_dir/claim" 2>/dev/null
+  if [ -e "$dm_dir/rc" ]; then
+    # Everything of the attempt is younger than its supervisor.
+    dm_find "$dm_pid"
+    [ -z "$dm_marked" ] || kill -KILL $dm_marked 2>/dev/null
+  else
+    dm_stop all 0
+  fi
+  rm -rf "$dm_dir" 2>/dev/null && return
+  # Somebody was still writing there.
+  dm_nap
+  rm -rf "$dm_dir"
+}

@@ -1,0 +1,226 @@
+//! What is said to a shell on the machine: the runner, an attempt as assignments, calls.
+//!
+//! Pure text; nothing here does IO. Everything goes to a shell's standard input, never into an
+//! argument list, because arguments can be read by every user of the machine.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use sha2::{Digest, Sha256};
+
+use super::{RemoteError, Stop};
+use crate::model::{AttemptId, BuildSpec, Span, Step};
+
+const RUNNER: &str = include_str!("runner.sh");
+const PREPARE: &str = include_str!("prepare.sh");
+
+/// First byte of a step boundary in the log: ASCII "record separator", which no sane output holds.
+pub(super) const CONTROL: u8 = 0x1e;
+
+/// The command that every call starts with: the login shell need not be a POSIX one.
+pub(super) const SHELL: &str = "exec sh";
+
+/// Name of the runner's file. It holds a hash, so that another version of us finds its own.
+static RUNNER_NAME: LazyLock<String> = LazyLock::new(|| {
+    let mut hash = Sha256::new();
+    hash.update(RUNNER);
+    hash.update(PREPARE);
+    format!("runner-{}", hexadecimal(&hash.finalize(), 6))
+});
+
+/// Puts the runner on the machine; prints `ready`.
+pub(super) fn prepare() -> String {
+    PREPARE
+        .replace("@NAME@", &RUNNER_NAME)
+        .replace("@RUNNER@\n", RUNNER)
+}
+
+/// Starts an attempt, or follows it when it has been started.
+///
+/// # Errors
+/// [`RemoteError::Unrunnable`] for what no shell can express: a NUL byte, an odd variable name.
+pub(super) fn start(
+    attempt: AttemptId,
+    build: &BuildSpec,
+    from: u64,
+) -> Result<String, RemoteError> {
+    let mut script = source(attempt);
+    let _ = writeln!(script, "dm_steps={}", build.steps.len());
+    let _ = writeln!(script, "dm_control='{}'", char::from(CONTROL));
+    let _ = writeln!(script, "dm_nonce={}", nonce(attempt));
+    let own = BTreeMap::from([
+        ("CI".to_owned(), "true".to_owned()),
+        ("DORMOUSE".to_owned(), "true".to_owned()),
+        ("DORMOUSE_BUILD".to_owned(), build.name.clone()),
+        ("DORMOUSE_PIPELINE".to_owned(), build.pipeline.to_string()),
+        ("DORMOUSE_PROJECT".to_owned(), build.project.clone()),
+    ]);
+    environment(&mut script, "dm_environment", [&own, &build.env])?;
+    for (index, step) in build.steps.iter().enumerate() {
+        describe(&mut script, index, step)?;
+    }
+    let _ = writeln!(script, "dm_start {from}");
+    Ok(script)
+}
+
+/// Follows an attempt that was started earlier.
+pub(super) fn follow(attempt: AttemptId, from: u64) -> String {
+    format!("{}dm_follow {from}\n", source(attempt))
+}
+
+/// Asks how an attempt stands.
+pub(super) fn probe(attempt: AttemptId) -> String {
+    format!("{}dm_probe\n", source(attempt))
+}
+
+/// Ends processes of an attempt.
+pub(super) fn stop(attempt: AttemptId, what: Stop, grace: Span) -> String {
+    let what = match what {
+        Stop::Step(index) => index.to_string(),
+        Stop::Attempt => "all".to_owned(),
+    };
+    let tenths = grace.micros().div_ceil(100_000);
+    format!("{}dm_stop {what} {tenths}\n", source(attempt))
+}
+
+/// Removes an attempt, from a shell of its own.
+pub(super) fn discard(attempt: AttemptId) -> String {
+    format!("{}{DISCARD}", source(attempt))
+}
+
+/// The same for the shell that has run the attempt and still listens.
+pub(super) const DISCARD: &str = "dm_discard\n";
+
+/// Writes the machine's lease, in seconds from now; the machine counts from the file's change.
+pub(super) fn lease(lease: Span) -> String {
+    let seconds = lease.micros().div_ceil(1_000_000);
+    format!(
+        "[ -d .dormouse ] || mkdir -m 700 .dormouse\nprintf '%s\\n' {seconds} >.dormouse/lease\n"
+    )
+}
+
+/// The word by which marks of this attempt's log are told from its output. A build cannot print it
+/// by accident; one that wants to can spoil the display of its own steps and nothing else.
+pub(super) fn nonce(attempt: AttemptId) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"dormouse step boundary ");
+    hash.update(attempt.bits().to_be_bytes());
+    hexadecimal(&hash.finalize(), 8)
+}
+
+fn source(attempt: AttemptId) -> String {
+    let name = &*RUNNER_NAME;
+    format!(
+        "[ -e .dormouse/{name} ] || exit {NO_RUNNER}\n. ./.dormouse/{name}\ndm_attempt={attempt}\n"
+    )
+}
+
+/// Exit status of a call on a machine that was not prepared.
+pub(super) const NO_RUNNER: u32 = 78;
+
+fn describe(script: &mut String, index: usize, step: &Step) -> Result<(), RemoteError> {
+    let own = BTreeMap::from([("DORMOUSE_STEP_NAME".to_owned(), step.name.clone())]);
+    environment(
+        script,
+        &format!("dm_environment_{index}"),
+        [&own, &step.env],
+    )?;
+    let continues = if step.continue_on_error {
+        "continue"
+    } else {
+        ""
+    };
+    let always = if step.always { "always" } else { "" };
+    let _ = writeln!(script, "dm_flags_{index}={continues}{always}");
+    let text = quoted(&step.run)?;
+    let _ = writeln!(script, "dm_text_{index}={text}'\n'");
+    Ok(())
+}
+
+/// A function that exports variables, the later maps over the earlier ones.
+fn environment(
+    script: &mut String,
+    function: &str,
+    maps: [&BTreeMap<String, String>; 2],
+) -> Result<(), RemoteError> {
+    let _ = writeln!(script, "{function}() {{\n:");
+    for (name, value) in maps.into_iter().flatten() {
+        if !is_name(name) {
+            return Err(RemoteError::Unrunnable {
+                detail: format!("{name:?} is not a name for an environment variable"),
+            });
+        }
+        let _ = writeln!(script, "export {name}={}", quoted(value)?);
+    }
+    script.push_str("}\n");
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|byte| !byte.is_ascii_digit())
+}
+
+/// Single quotes hold every byte but themselves.
+fn quoted(text: &str) -> Result<String, RemoteError> {
+    if text.contains('\0') {
+        return Err(RemoteError::Unrunnable {
+            detail: "a step or variable holds a NUL byte".to_owned(),
+        });
+    }
+    Ok(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+fn hexadecimal(bytes: &[u8], count: usize) -> String {
+    bytes
+        .iter()
+        .take(count)
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_keeps_every_character() {
+        assert_eq!(quoted("it's $HOME\n\\").unwrap(), "'it'\\''s $HOME\n\\'");
+        assert!(matches!(
+            quoted("a\0b"),
+            Err(RemoteError::Unrunnable { .. })
+        ));
+    }
+
+    #[test]
+    fn names_that_a_shell_cannot_assign_are_refused() {
+        for name in ["", "1A", "A-B", "A B", "Ä", "A=B"] {
+            assert!(!is_name(name), "{name:?}");
+        }
+        for name in ["A", "_a1", "PATH"] {
+            assert!(is_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_prepared_text_holds_the_runner_once_and_whole() {
+        let text = prepare();
+        assert_eq!(text.matches(RUNNER).count(), 1);
+        assert!(!text.contains("\n@RUNNER@"));
+        assert!(!RUNNER.contains("DORMOUSE_RUNNER_ENDS"));
+    }
+
+    #[test]
+    fn every_attempt_has_its_own_nonce() {
+        let (one, two) = (AttemptId::from_bits(1), AttemptId::from_bits(2));
+        assert_ne!(nonce(one), nonce(two));
+        assert_eq!(nonce(one), nonce(one));
+    }
+}

@@ -1,0 +1,372 @@
+//! The driver: sessions over russh's client. What is said to the machine is in `script`, how a run
+//! is followed in `run`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::call::{Call, Heard};
+use super::connection::Connection;
+use super::run::{self, Opened};
+use super::{CommandOutput, Probe, Remote, RemoteError, Run, Session, Stop, Target, script};
+use crate::model::{AttemptId, BuildSpec, Span};
+
+/// For calls that only look or write a line: a machine under full load answers in a second or two.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Removing a large work directory on a slow disk takes its time.
+const DISCARD_TIMEOUT: Duration = Duration::from_mins(2);
+/// What `dm_stop` may take beyond the grace: forcing, looking again, a slow machine.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the second connection to a machine that has let us in once.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Opens sessions over SSH.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ssh;
+
+#[async_trait]
+impl Remote for Ssh {
+    async fn connect(
+        &self,
+        target: &Target,
+        timeout: Span,
+    ) -> Result<Arc<dyn Session>, RemoteError> {
+        let main = Connection::open(target, timeout.to_std()).await?;
+        Ok(Arc::new(SshSession {
+            link: Arc::new(Link {
+                target: target.clone(),
+                main,
+                spare: tokio::sync::Mutex::new(None),
+                runs: AtomicUsize::new(0),
+                listening: Mutex::new(HashMap::new()),
+            }),
+        }))
+    }
+}
+
+/// A session; the runs that it follows share the link with it and outlive its handle.
+#[derive(Debug)]
+struct SshSession {
+    link: Arc<Link>,
+}
+
+/// The connections to one machine.
+pub(super) struct Link {
+    target: Target,
+    /// Carries the runs, and everything else while no run is followed.
+    main: Connection,
+    /// For everything else while a run is followed: when the reader of a run stalls, its connection
+    /// stalls, and a stop must get through just then. Opened when first needed.
+    spare: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Runs that are followed.
+    runs: AtomicUsize,
+    /// The shells that have run an attempt and wait for the word to discard it.
+    listening: Mutex<HashMap<AttemptId, Call>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("main", &self.main)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Opens a shell for a run, with `script` as its first commands; it listens for more.
+    pub(super) async fn open_run(
+        &self,
+        operation: &'static str,
+        script: String,
+    ) -> Result<Call, RemoteError> {
+        let opening = self
+            .main
+            .exec(operation, script::SHELL, Bytes::from(script), false);
+        match tokio::time::timeout(CALL_TIMEOUT, opening).await {
+            Ok(channel) => channel.map(Call::new),
+            Err(_) => Err(self.main.lost(operation, &"no answer")),
+        }
+    }
+
+    /// The error for a failure of the main connection.
+    pub(super) fn lost(&self, operation: &'static str, detail: &str) -> RemoteError {
+        self.main.lost(operation, &detail)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.main.is_open()
+    }
+
+    pub(super) fn run_began(&self) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn run_ended(&self) {
+        self.runs.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Keeps the shell of a finished attempt for its `discard`.
+    pub(super) fn keep_listening(&self, attempt: AttemptId, call: Call) {
+        self.listening().insert(attempt, call);
+    }
+
+    fn listening(&self) -> MutexGuard<'_, HashMap<AttemptId, Call>> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) async fn stop(
+        &self,
+        attempt: AttemptId,
+        what: Stop,
+        grace: Span,
+    ) -> Result<(), RemoteError> {
+        let timeout = grace.to_std().saturating_add(STOP_TIMEOUT);
+        let script = script::stop(attempt, what, grace);
+        self.call("stopping", script, timeout).await.map(drop)
+    }
+
+    /// Runs a script of ours that must succeed.
+    async fn call(
+        &self,
+        operation: &'static str,
+        script: String,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, RemoteError> {
+        let stdin = Bytes::from(script);
+        let output = self
+            .command(operation, script::SHELL, stdin, timeout)
+            .await?;
+        match output.status {
+            Some(0) => Ok(output.stdout),
+            status => Err(failed(operation, status, &output.stderr)),
+        }
+    }
+
+    async fn command(
+        &self,
+        operation: &'static str,
+        command: &str,
+        stdin: Bytes,
+        timeout: Duration,
+    ) -> Result<CommandOutput, RemoteError> {
+        let talk = async {
+            if self.runs.load(Ordering::Relaxed) == 0 {
+                talk(&self.main, operation, command, stdin).await
+            } else {
+                let spare = self.spare().await?;
+                talk(&spare, operation, command, stdin).await
+            }
+        };
+        tokio::time::timeout(timeout, talk)
+            .await
+            .unwrap_or_else(|_| Err(self.main.lost(operation, &"no answer in time")))
+    }
+
+    async fn spare(&self) -> Result<Arc<Connection>, RemoteError> {
+        let mut spare = self.spare.lock().await;
+        if let Some(open) = spare.as_ref().filter(|connection| connection.is_open()) {
+            return Ok(Arc::clone(open));
+        }
+        let fresh = Arc::new(Connection::open(&self.target, SPARE_TIMEOUT).await?);
+        *spare = Some(Arc::clone(&fresh));
+        Ok(fresh)
+    }
+}
+
+async fn talk(
+    connection: &Connection,
+    operation: &'static str,
+    command: &str,
+    stdin: Bytes,
+) -> Result<CommandOutput, RemoteError> {
+    let call = Call::new(connection.exec(operation, command, stdin, true).await?);
+    call.collect()
+        .await
+        .ok_or_else(|| connection.lost(operation, &"the channel closed without a result"))
+}
+
+fn failed(operation: &'static str, status: Option<u32>, stderr: &[u8]) -> RemoteError {
+    let status = status.map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
+    let said = String::from_utf8_lossy(stderr);
+    let said: String = said.trim().chars().take(300).collect();
+    RemoteError::Protocol {
+        operation,
+        detail: format!("the shell ended with {status}: {said}"),
+    }
+}
+
+#[async_trait]
+impl Session for SshSession {
+    async fn command(
+        &self,
+        command: &str,
+        stdin: Bytes,
+        timeout: Span,
+    ) -> Result<CommandOutput, RemoteError> {
+        let timeout = timeout.to_std();
+        self.link
+            .command("running a command", command, stdin, timeout)
+            .await
+    }
+
+    async fn prepare(&self) -> Result<(), RemoteError> {
+        let operation = "preparing the machine";
+        let answer = self
+            .link
+            .call(operation, script::prepare(), CALL_TIMEOUT)
+            .await?;
+        if answer.ends_with(b"ready\n") {
+            Ok(())
+        } else {
+            Err(failed(operation, Some(0), &answer))
+        }
+    }
+
+    async fn start(
+        &self,
+        attempt: AttemptId,
+        build: Arc<BuildSpec>,
+        from: u64,
+    ) -> Result<Run, RemoteError> {
+        let script = script::start(attempt, &build, from)?;
+        let opened = run::open(&self.link, attempt, from, script.clone(), "starting").await?;
+        let Opened::Unprepared = opened else {
+            return opened.into_run("starting");
+        };
+        self.prepare().await?;
+        run::open(&self.link, attempt, from, script, "starting")
+            .await?
+            .into_run("starting")
+    }
+
+    async fn follow(&self, attempt: AttemptId, from: u64) -> Result<Run, RemoteError> {
+        let script = script::follow(attempt, from);
+        run::open(&self.link, attempt, from, script, "following")
+            .await?
+            .into_run("following")
+    }
+
+    async fn probe(&self, attempt: AttemptId) -> Result<Probe, RemoteError> {
+        let operation = "probing";
+        let stdin = Bytes::from(script::probe(attempt));
+        let output = self
+            .link
+            .command(operation, script::SHELL, stdin, CALL_TIMEOUT)
+            .await?;
+        match output.status {
+            // Without a runner nothing can have been started.
+            Some(script::NO_RUNNER) => Ok(Probe::Absent),
+            Some(0) => parse_probe(&output.stdout)
+                .ok_or_else(|| failed(operation, Some(0), &output.stdout)),
+            status => Err(failed(operation, status, &output.stderr)),
+        }
+    }
+
+    async fn stop(&self, attempt: AttemptId, what: Stop, grace: Span) -> Result<(), RemoteError> {
+        self.link.stop(attempt, what, grace).await
+    }
+
+    async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError> {
+        let listening = self.link.listening().remove(&attempt);
+        if let Some(call) = listening
+            && told_to_discard(call).await
+        {
+            return Ok(());
+        }
+        let script = script::discard(attempt);
+        self.link
+            .call("discarding", script, DISCARD_TIMEOUT)
+            .await
+            .map(drop)
+    }
+
+    async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError> {
+        let script = script::lease(lease);
+        self.link
+            .call("extending the lease", script, CALL_TIMEOUT)
+            .await
+            .map(drop)
+    }
+
+    fn is_open(&self) -> bool {
+        self.link.is_open()
+    }
+
+    async fn close(&self) {
+        self.link.listening().clear();
+        self.link.main.close().await;
+        if let Some(spare) = self.link.spare.lock().await.take() {
+            spare.close().await;
+        }
+    }
+}
+
+/// Tells the shell that has run an attempt to discard it; whether that was done.
+async fn told_to_discard(mut call: Call) -> bool {
+    let discarded = async {
+        if call.say_last(script::DISCARD).await.is_err() {
+            return false;
+        }
+        loop {
+            match call.hear().await {
+                Heard::Exited(status) => return status == Some(0),
+                Heard::Closed => return false,
+                Heard::Output(_) | Heard::Line(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(DISCARD_TIMEOUT, discarded)
+        .await
+        .unwrap_or(false)
+}
+
+fn parse_probe(line: &[u8]) -> Option<Probe> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut words = line.split_ascii_whitespace();
+    let length = |word: Option<&str>| word?.parse::<u64>().ok();
+    match words.next()? {
+        "absent" => Some(Probe::Absent),
+        "starting" => length(words.next()).map(Probe::Starting),
+        "running" => length(words.next()).map(Probe::Running),
+        "lost" => length(words.next()).map(Probe::Lost),
+        "rebooted" => length(words.next()).map(Probe::Rebooted),
+        "done" => {
+            let code = words.next()?.parse().ok()?;
+            words.next()?;
+            length(words.next()).map(|length| Probe::Done(code, length))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probe_lines_are_read() {
+        let read = |line: &str| parse_probe(line.as_bytes());
+        assert_eq!(read("absent"), Some(Probe::Absent));
+        assert_eq!(read("running 12\n"), Some(Probe::Running(12)));
+        assert_eq!(read("starting 0"), Some(Probe::Starting(0)));
+        assert_eq!(read("done 3 1700000000 310"), Some(Probe::Done(3, 310)));
+        assert_eq!(read("lost 5"), Some(Probe::Lost(5)));
+        assert_eq!(read("rebooted 6"), Some(Probe::Rebooted(6)));
+        for line in [
+            "",
+            "done 3",
+            "done x 1 2",
+            "running",
+            "running -1",
+            "what 5",
+        ] {
+            assert_eq!(read(line), None, "{line:?}");
+        }
+    }
+}

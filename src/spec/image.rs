@@ -1,0 +1,190 @@
+//! Image files: dormant machines for the catalogue. The format is described in `docs/images.md`.
+
+use std::collections::BTreeMap;
+
+use super::document::{DocumentLimits, Field, Problem, Problems, Table, load};
+use super::limits::{LINE_CHARACTERS, NAME_CHARACTERS};
+use super::requirement::read_capabilities;
+use super::size::ByteSize;
+use super::text::{check_line, check_no_nul, required_name};
+use crate::model::{Capabilities, ImageSpec, Login, Shape, Span};
+
+/// Time for a boot that does not say: a cold volume needs half a minute, a slow one two.
+const DEFAULT_BOOT_TIMEOUT: Span = Span::from_secs(180);
+
+/// Shortest and longest boot that may be waited for: less is a missing unit, more is paid for
+/// nothing if it fails.
+const LEAST_BOOT_TIMEOUT: Span = Span::from_secs(1);
+const MOST_BOOT_TIMEOUT: Span = Span::from_secs(3_600);
+
+/// Most shapes: far above what any provider sells.
+const MOST_SHAPES: usize = 256;
+
+/// Largest machine, in processors; guards against slips, not against hardware.
+const MOST_VCPUS: u32 = 4_096;
+
+/// Reads an image file: its name and what it says.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn parse_image(text: &str) -> Result<(String, ImageSpec), Vec<Problem>> {
+    const KEYS: [&str; 10] = [
+        "name",
+        "description",
+        "provider",
+        "reference",
+        "login",
+        "shapes",
+        "capabilities",
+        "ready",
+        "probes",
+        "boot_timeout",
+    ];
+    let document = load(text, &DocumentLimits::default())?;
+    let mut problems = Problems::default();
+    let table = Field::root(&document.root).table(&KEYS, &mut problems);
+    let image = table.and_then(|table| read_image(&table, &mut problems));
+    problems.finish(image)
+}
+
+fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, ImageSpec)> {
+    let name = required_name("an image", "name", table, problems);
+    let provider = required_name("a provider", "provider", table, problems);
+    let login = table
+        .required("login", problems)
+        .and_then(|field| read_login(field, problems));
+    let shapes = table
+        .required("shapes", problems)
+        .map(|field| read_shapes(field, problems));
+    let capabilities = table
+        .required("capabilities", problems)
+        .map(|field| read_capabilities(field, problems));
+    let probes = table.get("probes").map(|field| {
+        let none = Capabilities::new();
+        read_probes(field, capabilities.as_ref().unwrap_or(&none), problems)
+    });
+    let boot_timeout = table.get("boot_timeout").and_then(|field| {
+        let range = LEAST_BOOT_TIMEOUT..=MOST_BOOT_TIMEOUT;
+        field.parse_within(range, problems)
+    });
+    let spec = ImageSpec {
+        description: read_line("the description", "description", table, problems)
+            .unwrap_or_default(),
+        provider: provider.clone().unwrap_or_default(),
+        reference: table
+            .get("reference")
+            .map(|field| field.node().to_json())
+            .unwrap_or_default(),
+        login: login?,
+        shapes: shapes?,
+        capabilities: capabilities?,
+        ready: table
+            .get("ready")
+            .and_then(|field| read_command(field, problems)),
+        probes: probes.unwrap_or_default(),
+        boot_timeout: boot_timeout.unwrap_or(DEFAULT_BOOT_TIMEOUT),
+    };
+    provider?;
+    Some((name?, spec))
+}
+
+fn read_login(field: &Field<'_>, problems: &mut Problems) -> Option<Login> {
+    let table = field.table(&["user"], problems)?;
+    let field = table.required("user", problems)?;
+    let user = field.text(problems)?;
+    check_line("the user", user, NAME_CHARACTERS, field, problems);
+    Some(Login {
+        user: user.to_owned(),
+    })
+}
+
+fn read_shapes(field: &Field<'_>, problems: &mut Problems) -> Vec<Shape> {
+    let items = field.list(problems).unwrap_or_default();
+    if items.is_empty() {
+        field.refuse(problems, "there are no shapes; expected at least one");
+    } else if items.len() > MOST_SHAPES {
+        let count = items.len();
+        field.refuse(
+            problems,
+            format!("{count} shapes; at most {MOST_SHAPES} are accepted"),
+        );
+    }
+    let mut shapes: Vec<Shape> = Vec::new();
+    for item in &items {
+        let Some(shape) = read_shape(item, problems) else {
+            continue;
+        };
+        if shapes.iter().any(|other| other.name == shape.name) {
+            item.refuse(
+                problems,
+                format!("the shape {} is there already", shape.name),
+            );
+        }
+        shapes.push(shape);
+    }
+    shapes
+}
+
+fn read_shape(field: &Field<'_>, problems: &mut Problems) -> Option<Shape> {
+    let table = field.table(&["name", "vcpus", "memory", "price"], problems)?;
+    let name = required_name("a shape", "name", &table, problems);
+    let vcpus = table.required("vcpus", problems);
+    let vcpus = vcpus.and_then(|field| field.integer(1..=MOST_VCPUS, problems));
+    let memory = table
+        .required("memory", problems)
+        .and_then(|field| read_memory(field, problems));
+    let price = table
+        .required("price", problems)
+        .and_then(|field| field.parse(problems));
+    Some(Shape {
+        name: name?,
+        vcpus: vcpus?,
+        memory_mib: memory?,
+        price_usd_micro_per_hour: price?,
+    })
+}
+
+fn read_memory(field: &Field<'_>, problems: &mut Problems) -> Option<u32> {
+    const MIB: u64 = 1 << 20;
+    let ByteSize(bytes) = field.parse(problems)?;
+    let whole = (bytes > 0 && bytes.is_multiple_of(MIB)).then_some(bytes / MIB);
+    let memory = whole.and_then(|mib| u32::try_from(mib).ok());
+    if memory.is_none() {
+        field.expected(problems, "a whole number of MiB, as in 512MiB or 4GiB");
+    }
+    memory
+}
+
+fn read_probes(
+    field: &Field<'_>,
+    capabilities: &Capabilities,
+    problems: &mut Problems,
+) -> BTreeMap<String, String> {
+    let known: Vec<&str> = capabilities.keys().map(String::as_str).collect();
+    let mut probes = BTreeMap::new();
+    for (key, field) in field.entries(problems).unwrap_or_default() {
+        if !known.contains(&key.text) {
+            key.unknown("capability", &known, problems);
+        }
+        if let Some(command) = read_command(&field, problems) {
+            probes.insert(key.text.to_owned(), command);
+        }
+    }
+    probes
+}
+
+fn read_command(field: &Field<'_>, problems: &mut Problems) -> Option<String> {
+    let command = field.text(problems)?;
+    check_no_nul(command, field, problems);
+    if command.trim().is_empty() {
+        field.refuse(problems, "the command is empty");
+    }
+    Some(command.to_owned())
+}
+
+fn read_line(what: &str, key: &str, table: &Table<'_>, problems: &mut Problems) -> Option<String> {
+    let field = table.get(key)?;
+    let text = field.text(problems)?.trim();
+    check_line(what, text, LINE_CHARACTERS, field, problems);
+    Some(text.to_owned())
+}
