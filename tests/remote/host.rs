@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dormouse::model::{Endpoint, MachineId, MachineKeys, Span};
-use dormouse::provider::Provider;
+use dormouse::model::{
+    Capabilities, Endpoint, Image, ImageSpec, ImageState, InstanceId, Login, MachineId,
+    MachineKeys, Rate, Shape, Span, Timestamp,
+};
 use dormouse::provider::local::LocalProvider;
+use dormouse::provider::{Instance, InstanceState, LaunchRequest, Provider};
 use dormouse::remote::{Remote, Session, Ssh, Target, machine_keys};
 use tempfile::TempDir;
 
-use crate::local::{launch_request, running};
+use crate::run::PATIENCE;
 
 /// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         match self {
             Self::Local(provider, machine) => {
-                let (provider, id) = (provider.clone(), crate::local::instance(*machine));
+                let (provider, id) = (provider.clone(), instance(*machine));
                 // A drop cannot wait for a future of the test's runtime; a thread with one can.
                 let ending = std::thread::spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -240,5 +243,79 @@ fn wait_for(address: SocketAddr, log: &Path) {
             fs::read_to_string(log).unwrap()
         );
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What launches a machine with this reference.
+pub(crate) fn launch_request(
+    machine: MachineId,
+    reference: serde_json::Value,
+    lease: Span,
+) -> LaunchRequest {
+    let shape = Shape {
+        name: "small".to_owned(),
+        vcpus: 1,
+        memory_mib: 512,
+        price_usd_micro_per_hour: Rate::default(),
+    };
+    let spec = ImageSpec {
+        description: String::new(),
+        provider: "local".to_owned(),
+        reference,
+        login: Login {
+            user: "builder".to_owned(),
+        },
+        shapes: vec![shape.clone()],
+        capabilities: Capabilities::default(),
+        ready: None,
+        probes: std::collections::BTreeMap::new(),
+        boot_timeout: Span::from_secs(60),
+    };
+    let image = Image {
+        name: "image".to_owned(),
+        version: 1,
+        state: ImageState::Active,
+        spec,
+        applied_at: Timestamp::default(),
+        rev: 0,
+    };
+    LaunchRequest {
+        machine,
+        image,
+        shape,
+        keys: keys(machine),
+        lease,
+    }
+}
+
+/// The provider's name for a machine.
+pub(crate) fn instance(machine: MachineId) -> InstanceId {
+    InstanceId(machine.to_string())
+}
+
+/// The machine in a complete listing.
+pub(crate) async fn find(provider: &LocalProvider, machine: MachineId) -> Option<Instance> {
+    let listing = provider.list().await.unwrap();
+    assert!(listing.complete);
+    listing
+        .instances
+        .into_iter()
+        .find(|instance| instance.machine == machine)
+}
+
+/// Waits until the machine runs.
+pub(crate) async fn running(provider: &LocalProvider, machine: MachineId) -> Endpoint {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let instance = find(provider, machine)
+            .await
+            .expect("a launched machine is listed");
+        assert!(tokio::time::Instant::now() < deadline, "{instance:?}");
+        match (instance.state, instance.endpoint) {
+            (InstanceState::Running, Some(endpoint)) => return endpoint,
+            (InstanceState::Pending, None) => {}
+            other => panic!("{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

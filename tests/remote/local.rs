@@ -4,89 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dormouse::model::{
-    Capabilities, Endpoint, Image, ImageSpec, ImageState, InstanceId, Login, MachineId, Rate,
-    Shape, Span, Timestamp,
-};
+use dormouse::model::{MachineId, Span};
 use dormouse::provider::local::LocalProvider;
-use dormouse::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, Provider};
+use dormouse::provider::{ErrorKind, InstanceState, Provider};
 use dormouse::remote::{Remote, Session, Ssh, Target};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 
-use crate::host::keys;
-use crate::run::{PATIENCE, attempt, build, eventually, is_gone, step};
-
-pub(crate) fn launch_request(
-    machine: MachineId,
-    reference: serde_json::Value,
-    lease: Span,
-) -> LaunchRequest {
-    let shape = Shape {
-        name: "small".to_owned(),
-        vcpus: 1,
-        memory_mib: 512,
-        price_usd_micro_per_hour: Rate::default(),
-    };
-    let spec = ImageSpec {
-        description: String::new(),
-        provider: "local".to_owned(),
-        reference,
-        login: Login {
-            user: "builder".to_owned(),
-        },
-        shapes: vec![shape.clone()],
-        capabilities: Capabilities::default(),
-        ready: None,
-        probes: std::collections::BTreeMap::new(),
-        boot_timeout: Span::from_secs(60),
-    };
-    let image = Image {
-        name: "image".to_owned(),
-        version: 1,
-        state: ImageState::Active,
-        spec,
-        applied_at: Timestamp::default(),
-        rev: 0,
-    };
-    LaunchRequest {
-        machine,
-        image,
-        shape,
-        keys: keys(machine),
-        lease,
-    }
-}
-
-pub(crate) fn instance(machine: MachineId) -> InstanceId {
-    InstanceId(machine.to_string())
-}
-
-async fn find(provider: &LocalProvider, machine: MachineId) -> Option<Instance> {
-    let listing = provider.list().await.unwrap();
-    assert!(listing.complete);
-    listing
-        .instances
-        .into_iter()
-        .find(|instance| instance.machine == machine)
-}
-
-/// Waits until the machine runs.
-pub(crate) async fn running(provider: &LocalProvider, machine: MachineId) -> Endpoint {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let instance = find(provider, machine)
-            .await
-            .expect("a launched machine is listed");
-        assert!(tokio::time::Instant::now() < deadline, "{instance:?}");
-        match (instance.state, instance.endpoint) {
-            (InstanceState::Running, Some(endpoint)) => return endpoint,
-            (InstanceState::Pending, None) => {}
-            other => panic!("{other:?}"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-}
+use crate::host::{find, instance, launch_request, running};
+use crate::run::{attempt, build, eventually, is_gone, step};
 
 struct World {
     directory: TempDir,
