@@ -186,7 +186,11 @@ impl Driver {
         last_contact: Timestamp,
     ) -> Option<(Outcome, String, MachineAfter)> {
         if let NoSession::Remote(error @ RemoteError::Unrunnable { .. }) = error {
-            return Some((Outcome::Exited(UNRUNNABLE), error.to_string(), MachineAfter::Idle));
+            return Some((
+                Outcome::Exited(UNRUNNABLE),
+                error.to_string(),
+                MachineAfter::Idle,
+            ));
         }
         let patience = self.engine.parts.settings.lease;
         let is_final = matches!(
