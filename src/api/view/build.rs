@@ -127,10 +127,10 @@ impl From<ResultWord> for BuildResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BuildSummary {
     /// Its identity.
-    #[schema(value_type = String, example = "bld_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "bld_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub id: BuildId,
     /// The pipeline it belongs to.
-    #[schema(value_type = String, example = "pl_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "pl_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub pipeline: PipelineId,
     /// Unique in its pipeline, with the matrix values.
     #[schema(example = "test (3.12, sqlite)")]
@@ -489,7 +489,7 @@ impl From<&Outcome> for OutcomeView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// Its identity.
-    #[schema(value_type = String, example = "att_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "att_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub id: AttemptId,
     /// 1 for the first try; names it in `?attempt=`.
     pub number: u32,
