@@ -240,10 +240,16 @@ dm_run() {
 }
 
 dm_step() {
-  eval "dm_put \"\$dm_text_$dm_i\"" >"$dm_dir/step-$dm_i"
   dm_mark "begin $dm_i"
-  (dm_exec)
-  dm_code=$?
+  # Half a script must not run: cut in the wrong place, it does something else.
+  if eval "dm_put \"\$dm_text_$dm_i\"" >"$dm_dir/step-$dm_i"; then
+    (dm_exec)
+    dm_code=$?
+  else
+    dm_put "dormouse: cannot write the step's script; is the disk full?
+"
+    dm_code=73
+  fi
   dm_leader=
   read -r dm_rest dm_leader dm_end <"$dm_dir/step"
   if dm_send 0 "-$dm_leader"; then dm_tidy; fi
@@ -261,6 +267,8 @@ dm_exec() {
   exec </dev/null 2>&1
   dm_self
   dm_record step "$dm_i $dm_pid"
+  # Who stops the attempt says so first and looks for a step then: one of us sees the other.
+  [ ! -e "$dm_dir/stop" ] || exit 143
   trap - HUP INT TERM
   cd "$dm_dir/work" || exit 73
   dm_environment
@@ -396,7 +404,7 @@ dm_left() {
     case $1 in all | "$dm_at") dm_group=$dm_leader ;; esac
   fi
   dm_find 0
-  [ -n "$dm_marked" ] || dm_send 0 "-$dm_group"
+  [ -n "$dm_marked" ] || dm_send 0 "-$dm_group" || dm_send 0 "$dm_group"
 }
 
 # A step that has not got its session yet is no group; then its process alone is it.
@@ -415,12 +423,12 @@ dm_find() {
     read -r dm_rest dm_rest dm_rest dm_rest dm_last </proc/loadavg
     # Process numbers have wrapped round.
     [ "$dm_last" -ge "$dm_since" ] || dm_since=0
-    set --
+    dm_files=
     for dm_path in /proc/[0-9]*; do
-      [ "${dm_path#/proc/}" -le "$dm_since" ] || set -- "$@" "$dm_path/environ"
+      [ "${dm_path#/proc/}" -le "$dm_since" ] || dm_files="$dm_files $dm_path/environ"
     done
-    [ "$#" -gt 0 ] || return 0
-    for dm_path in $(grep -l -F "DORMOUSE_MARK=$dm_marker" "$@" 2>/dev/null); do
+    [ -n "$dm_files" ] || return 0
+    for dm_path in $(grep -l -F "DORMOUSE_MARK=$dm_marker" $dm_files 2>/dev/null); do
       dm_path=${dm_path#/proc/}
       dm_number=${dm_path%/environ}
       # One that is dead and not yet collected counts as gone.

@@ -26,6 +26,7 @@ macro_rules! machines {
             variables_hold_any_text
             a_step_is_at_home
             a_step_can_be_interrupted
+            a_step_inherits_no_descriptors
             a_second_start_follows_the_first
             of_many_starts_one_runs
             a_cut_connection_loses_and_repeats_nothing
@@ -203,6 +204,18 @@ async fn a_step_can_be_interrupted(host: &Host) {
     )
     .await;
     assert_eq!(told.steps, [(0, Some(130))]);
+}
+
+async fn a_step_inherits_no_descriptors(host: &Host) {
+    let list = "opendir D, \"/proc/self/fd\"; print join \" \", sort grep /\\d/, readdir D";
+    let list = format!("perl -e '{list}'");
+    let told = run(host, vec![step(&list)]).await;
+    // Compared with what any command on this machine has, which is more when this test was started
+    // with more.
+    let output = host
+        .session
+        .command(&list, Bytes::new(), Span::from_secs(20));
+    assert_eq!(told.log, output.await.unwrap().stdout);
 }
 
 async fn a_second_start_follows_the_first(host: &Host) {
