@@ -1,4 +1,5 @@
-//! Times the embedded store: `cargo bench --bench store -- [life|history|all] [builds]`.
+//! Times the embedded store: `cargo bench --bench store -- [life|history|all] [builds]
+//! [at once]`.
 //!
 //! `life` takes builds through their whole lives (insert, bind, run, finish: 18 changes in four
 //! commits), one after the other and many at once. `history` fills a database with finished builds
@@ -26,10 +27,11 @@ fn main() -> Result<()> {
         .collect();
     let which = words.first().map_or("all", String::as_str);
     let count: Option<u32> = words.get(1).map(|n| n.parse()).transpose()?;
+    let at_once: Option<u32> = words.get(2).map(|n| n.parse()).transpose()?;
     let directory = tempfile::tempdir()?;
     tokio::runtime::Runtime::new()?.block_on(async {
         if which != "history" {
-            for at_once in [1, 4, 16, 64] {
+            for at_once in at_once.map_or_else(|| vec![1, 4, 16, 64], |n| vec![n]) {
                 let path = directory.path().join(format!("life-{at_once}"));
                 life(&path, at_once, count.unwrap_or(2_000)).await?;
             }
@@ -396,7 +398,7 @@ const CHUNK: u32 = 500;
 async fn history(path: &Path, count: u32) -> Result<()> {
     let store = SqliteStore::open(path).await?;
     let maker = Maker::new();
-    let mut machine = maker.machine();
+    let machine = maker.machine();
     store
         .commit(vec![Change::InsertMachine(machine.clone())])
         .await?;
@@ -406,12 +408,14 @@ async fn history(path: &Path, count: u32) -> Result<()> {
         let mut changes = Vec::new();
         for n in 0..CHUNK {
             let mut life = maker.life(chunk * CHUNK + n, &machine);
-            changes.extend(life.insert());
-            changes.extend(life.bind()?);
+            life.bind()?;
             let mut attempt = life.new_attempt();
-            changes.extend(life.start(&mut attempt)?);
-            changes.extend(life.finish(attempt)?);
-            machine = life.machine;
+            life.start(&mut attempt)?;
+            let last = life.finish(attempt)?;
+            changes.extend(life.insert());
+            changes.push(life.event(EventKind::BuildBound));
+            changes.push(life.event(EventKind::BuildStarted));
+            changes.extend(last.into_iter().filter_map(as_written_at_last));
             builds.push((life.pipeline.id, life.build.id));
         }
         store.commit(changes).await?;
@@ -425,6 +429,16 @@ async fn history(path: &Path, count: u32) -> Result<()> {
     );
     store.close().await;
     Ok(())
+}
+
+/// The last change of a life, for a database in which the ones before it were not written.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is as it would be")]
+fn as_written_at_last(change: Change) -> Option<Change> {
+    match change {
+        Change::UpdateBuild(..) | Change::UpdateMachine(..) => None,
+        Change::UpdateAttempt(attempt, _) => Some(Change::InsertAttempt(attempt)),
+        other => Some(other),
+    }
 }
 
 /// How often each read is timed, at most; the slow ones less often.
@@ -451,102 +465,69 @@ async fn timed<T>(
     Ok(())
 }
 
-async fn time_reads(store: &SqliteStore, builds: &[(PipelineId, BuildId)]) -> Result<()> {
-    let last = || Page {
+/// The newest 50 rows.
+fn newest<Id>() -> Page<Id> {
+    Page {
         before: None,
         limit: 50,
-    };
+    }
+}
+
+async fn time_reads(store: &SqliteStore, builds: &[(PipelineId, BuildId)]) -> Result<()> {
     let some = || builds.iter().step_by((builds.len() / READS).max(1));
-    let page = |filter: BuildFilter| async move { store.builds(&filter, last()).await };
-    let pages = |filter: BuildFilter| (0..READS).map(move |_| page(filter.clone()));
-    let older = BuildFilter::default();
-    let project = || Some("project-3".to_owned());
-    let state = |word: &str| Some(word.to_owned());
-    timed("last 50 builds", pages(older.clone())).await?;
+    let all = &BuildFilter::default();
+    let older = |id: BuildId| Page {
+        before: Some(id),
+        limit: 50,
+    };
     timed(
         "50 builds from anywhere",
-        some().map(|(_, id)| {
-            let page = Page {
-                before: Some(*id),
-                limit: 50,
-            };
-            store.builds(&older, page)
-        }),
+        some().map(|(_, id)| store.builds(all, older(*id))),
     )
     .await?;
     timed("one build", some().map(|(_, id)| store.build(*id))).await?;
     timed("its attempts", some().map(|(_, id)| store.attempts(*id))).await?;
     timed("its cost", some().map(|(_, id)| store.build_cost(*id))).await?;
-    let of_pipeline = |id| BuildFilter {
-        pipeline: Some(id),
-        ..BuildFilter::default()
-    };
-    timed(
-        "builds of a pipeline",
-        some().map(|(id, _)| page(of_pipeline(*id))),
-    )
-    .await?;
-    let filters = [
-        (
-            "of a project",
-            BuildFilter {
-                project: project(),
-                ..BuildFilter::default()
-            },
-        ),
-        (
-            "queued (none)",
-            BuildFilter {
-                state: state("queued"),
-                ..BuildFilter::default()
-            },
-        ),
-        (
-            "finished",
-            BuildFilter {
-                state: state("finished"),
-                ..BuildFilter::default()
-            },
-        ),
-        (
-            "of a project, finished",
-            BuildFilter {
-                project: project(),
-                state: state("finished"),
-                ..BuildFilter::default()
-            },
-        ),
-        (
-            "timed out",
-            BuildFilter {
-                result: Some(BuildResult::TimedOut),
-                ..BuildFilter::default()
-            },
-        ),
-        (
-            "of a project, timed out",
-            BuildFilter {
-                project: project(),
-                result: Some(BuildResult::TimedOut),
-                ..BuildFilter::default()
-            },
-        ),
-    ];
-    for (name, filter) in filters {
-        timed(&format!("last 50 builds {name}"), pages(filter)).await?;
+    for (name, filter) in filters(builds) {
+        let pages = (0..READS).map(|_| store.builds(&filter, newest()));
+        timed(&format!("last 50 builds{name}"), pages).await?;
     }
     time_other_reads(store, builds).await
 }
 
-async fn time_other_reads(store: &SqliteStore, builds: &[(PipelineId, BuildId)]) -> Result<()> {
-    let page = || Page {
-        before: None,
-        limit: 50,
+fn filters(builds: &[(PipelineId, BuildId)]) -> [(&'static str, BuildFilter); 8] {
+    let filter = |project: Option<&str>, state: Option<&str>, result| BuildFilter {
+        pipeline: None,
+        project: project.map(str::to_owned),
+        state: state.map(str::to_owned),
+        result,
     };
+    let mine = Some("project-3");
+    let timed_out = Some(BuildResult::TimedOut);
+    let of_pipeline = BuildFilter {
+        pipeline: builds.first().map(|(pipeline, _)| *pipeline),
+        ..BuildFilter::default()
+    };
+    [
+        ("", filter(None, None, None)),
+        (" of a pipeline", of_pipeline),
+        (" of a project", filter(mine, None, None)),
+        (", queued (none)", filter(None, Some("queued"), None)),
+        (", finished", filter(None, Some("finished"), None)),
+        (
+            " of a project, finished",
+            filter(mine, Some("finished"), None),
+        ),
+        (", timed out", filter(None, None, timed_out)),
+        (" of a project, timed out", filter(mine, None, timed_out)),
+    ]
+}
+
+async fn time_other_reads(store: &SqliteStore, builds: &[(PipelineId, BuildId)]) -> Result<()> {
     let often = || 0..READS;
     timed(
         "last 50 pipelines with tallies",
-        often().map(|_| store.pipelines(None, page())),
+        often().map(|_| store.pipelines(None, newest())),
     )
     .await?;
     timed("open work", often().map(|_| store.open_work())).await?;

@@ -564,7 +564,13 @@ impl Driver {
             self.recorder.committed(extent);
         }
         self.recorder.finish();
-        leave(&self.engine, self.session, (self.attempt, self.machine), after).await;
+        leave(
+            &self.engine,
+            self.session,
+            (self.attempt, self.machine),
+            after,
+        )
+        .await;
     }
 
     /// Flushes until nothing is left; the last extent is not committed yet. `None` when the engine

@@ -7,7 +7,6 @@
 #
 # Per attempt there is a directory, `.dormouse/ATTEMPT`, with these records:
 #   claim   "pid birth boot ."  the supervisor; created exactly once (O_EXCL), so it is also the claim
-#   writer  "pid birth ."       the log's only writer
 #   step    "index pid ."       the step that runs, `-` for its pid when it has ended
 #   code    "code ."            all steps are over; the exit code of the run
 #   rc      "code time length ." the terminal record: the log is complete and this long
@@ -68,12 +67,15 @@ dm_birth() {
   fi
 }
 
-# The process that calls, which in a subshell is not $$.
+# The process that calls, which in a subshell is not $$: its number and start time.
 dm_self() {
   if [ "$dm_proc" = yes ]; then
-    read -r dm_pid dm_rest </proc/self/stat
+    read -r dm_pid dm_stat </proc/self/stat
+    set -- ${dm_stat##*) }
+    dm_born=${20}
   else
     dm_pid=$(exec "$dm_sh" -c 'echo "$PPID"')
+    dm_birth "$dm_pid"
   fi
 }
 
@@ -185,7 +187,6 @@ dm_start() {
 dm_supervise() {
   trap : HUP INT TERM
   dm_self
-  dm_birth "$dm_pid"
   dm_boot
   set -C
   if ! { dm_record claim "$dm_pid $dm_born $dm_boot"; } 2>/dev/null; then
@@ -201,7 +202,7 @@ dm_supervise() {
     dm_poll "$1" </dev/null >&6 4>&- 6>&- &
   fi
   exec </dev/null 2>/dev/null 6>&-
-  dm_run 4>&- | dm_write
+  dm_run 4>&- | cat >&4
   dm_end=
   { read -r dm_code dm_end <"$dm_dir/code"; } 2>/dev/null
   # The step loop was killed: without a result there must be no terminal record.
@@ -214,14 +215,6 @@ dm_supervise() {
     dm_measure
   fi
   dm_record rc "$dm_code $dm_time $dm_length"
-}
-
-# Writes the log until nobody holds the pipe any more.
-dm_write() {
-  dm_self
-  dm_birth "$dm_pid"
-  dm_record writer "$dm_pid $dm_born"
-  exec cat >&4
 }
 
 # A boundary in the log, which the caller takes out again.
@@ -376,10 +369,20 @@ dm_stop() {
 dm_release() {
   dm_dir=$dm_home/$dm_attempt
   [ -e "$dm_dir/code" ] && [ ! -e "$dm_dir/rc" ] || return 0
-  dm_end=
-  { read -r dm_pid dm_since dm_end <"$dm_dir/writer"; } 2>/dev/null
-  if [ "$dm_end" = . ] && dm_birth "$dm_pid" && [ "$dm_born" = "$dm_since" ]; then
-    dm_send TERM "$dm_pid"
+  dm_state
+  [ "$dm_is" = running ] || return 0
+  # The supervisor has one child left that is a `cat`: the log's writer.
+  if [ "$dm_proc" = yes ]; then
+    for dm_path in /proc/[0-9]*; do
+      { read -r dm_number dm_name dm_rest dm_parent dm_stat <"$dm_path/stat"; } 2>/dev/null || continue
+      [ "$dm_name:$dm_parent" != "(cat):$dm_pid" ] || dm_send TERM "$dm_number"
+    done
+  else
+    set -- $(ps -A -o pid= -o ppid= -o comm=)
+    while [ "$#" -ge 3 ]; do
+      case $2:${3##*/} in "$dm_pid:cat") dm_send TERM "$1" ;; esac
+      shift
+    done
   fi
 }
 

@@ -1,6 +1,7 @@
 //! What a run does, on every kind of machine.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -135,10 +136,10 @@ async fn junk_comes_through(host: &Host) {
     let told = run(host, steps).await;
     assert_eq!(told.code(), Some(0));
     let (junk, sum) = told.log.split_at(3_000_000);
-    let digest = Sha256::digest(junk)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
+    let mut digest = String::new();
+    for byte in Sha256::digest(junk) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
     let sum = String::from_utf8(sum.to_vec()).unwrap();
     assert!(sum.starts_with(&format!("\x1e\x1e{digest} ")), "{sum:?}");
 }
@@ -263,7 +264,10 @@ async fn a_cut_connection_loses_and_repeats_nothing(host: &Host) {
             .unwrap();
     }
     told.read_until(&mut run, |_| false).await;
-    let mut expected: String = (1..=300).map(|i| format!("line {i} of this\n")).collect();
+    let mut expected = String::new();
+    for number in 1..=300 {
+        writeln!(expected, "line {number} of this").unwrap();
+    }
     expected.push_str("endtwo\n");
     assert_eq!(told.text(), expected);
     assert_eq!(told.steps, [(0, Some(0)), (1, Some(4))]);

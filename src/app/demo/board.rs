@@ -1,7 +1,8 @@
 //! What is going on, a line per machine and build; and the bill.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 
 use crate::api::view::{BuildSummary, CostReport, MachineView};
 use crate::clock::{Clock, SystemClock};
@@ -66,10 +67,11 @@ impl Board {
     fn redraw(&mut self, lines: &[Line]) {
         let mut picture = String::new();
         if self.drawn > 0 {
-            picture.push_str(&format!("\x1b[{}A", self.drawn));
+            // Writing into a text cannot fail.
+            let _ = write!(picture, "\x1b[{}A", self.drawn);
         }
         for line in lines {
-            picture.push_str(&format!("\x1b[2K{} {}\n", line.state, line.numbers));
+            let _ = writeln!(picture, "\x1b[2K{} {}", line.state, line.numbers);
         }
         // Lines of machines that are gone leave room at the end.
         picture.push_str("\x1b[J");

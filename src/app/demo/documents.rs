@@ -1,6 +1,7 @@
 //! The demonstration's images, policy and pipeline, from what the host has.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -112,6 +113,11 @@ pub(super) fn pipeline(host: &Host) -> anyhow::Result<String> {
 fn runner(host: &Host) -> anyhow::Result<Value> {
     let attempt = AttemptId::from_bits(1);
     let [prepare, start] = remote::conversation(attempt, &inner_build())?;
+    let mut cases = String::new();
+    for (name, command) in &host.shells {
+        // Writing into a text cannot fail.
+        let _ = writeln!(cases, "{name}) as='{command}' ;;");
+    }
     let run = format!(
         "case $SHELL_NAME in\n{}esac\n\
          cat >prepare <<'DEMO_PREPARE_ENDS'\n{prepare}DEMO_PREPARE_ENDS\n\
@@ -122,10 +128,7 @@ fn runner(host: &Host) -> anyhow::Result<Value> {
          grep -q 'printed by the inner build' log\n\
          grep -q '^done 3 ' control\n\
          echo \"$SHELL_NAME: ran a build that exited with 3, and told so\"\n",
-        host.shells
-            .iter()
-            .map(|(name, command)| format!("{name}) as='{command}' ;;\n"))
-            .collect::<String>()
+        cases
     );
     let shells: Vec<&str> = host.shells.keys().copied().collect();
     Ok(json!({

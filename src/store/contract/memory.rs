@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::Fixture;
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildState, Change, Entry, Event, Extent, Image,
+    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image,
     ImageState, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
     Span, Subject, Timestamp, Token, TokenId,
 };
@@ -75,6 +75,7 @@ fn parent(exists: bool) -> Result<(), Refusal> {
 }
 
 impl Tables {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "one match in two functions")]
     fn apply(&mut self, change: &Change) -> Result<(), Refusal> {
         match change.clone() {
             Change::InsertPipeline(new) => {
@@ -120,6 +121,7 @@ impl Tables {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "one match in two functions")]
     fn apply_rest(&mut self, change: Change) -> Result<(), Refusal> {
         match change {
             Change::InsertImage(new) => {
@@ -166,10 +168,8 @@ impl Tables {
     fn tally(&self, pipeline: PipelineId) -> Tally {
         let mut tally = Tally::new();
         for build in self.builds.values().filter(|b| b.spec.pipeline == pipeline) {
-            let word = match &build.state {
-                BuildState::Finished { result, .. } => result.word(),
-                unfinished => unfinished.word(),
-            };
+            let word = build.state.result().map(BuildResult::word);
+            let word = word.unwrap_or(build.state.word());
             *tally.entry(word.to_owned()).or_default() += 1;
         }
         tally
@@ -221,10 +221,9 @@ impl Tables {
         };
         let mut needed = BTreeMap::new();
         for id in builds.iter().flat_map(|build| &build.spec.needs) {
-            if let Some(BuildState::Finished { result, .. }) =
-                self.builds.get(id).map(|build| &build.state)
-            {
-                needed.insert(*id, *result);
+            let build = self.builds.get(id);
+            if let Some(result) = build.and_then(|build| build.state.result()) {
+                needed.insert(*id, result);
             }
         }
         OpenWork {
@@ -357,7 +356,7 @@ impl Store for MemoryStore {
         at: Page<BuildId>,
     ) -> Result<Vec<Build>, StoreError> {
         let wanted = |b: &Build| {
-            let has_result = |wanted| matches!(&b.state, BuildState::Finished { result, .. } if *result == wanted);
+            let has_result = |wanted| b.state.result() == Some(wanted);
             filter.pipeline.is_none_or(|id| b.spec.pipeline == id)
                 && filter.project.as_ref().is_none_or(|p| b.spec.project == *p)
                 && filter.state.as_ref().is_none_or(|s| b.state.word() == s)

@@ -1,4 +1,4 @@
-//! SQLite: the embedded engine, one file for one process.
+//! `SQLite`: the embedded engine, one file for one process.
 //!
 //! One task writes (`writer`), up to four connections read; in write-ahead mode neither waits for
 //! the other. Durability is `synchronous=FULL`: what is committed survives a power cut.
@@ -44,8 +44,10 @@ impl SqliteStore {
 
     async fn open_with(options: SqliteConnectOptions) -> Result<Self, StoreError> {
         let connection = open::connect(&options).await?;
-        let readers = open::readers(options.get_filename());
-        let writer = WriterHandle::start(connection, options);
+        let path = options.get_filename().to_owned();
+        let readers = open::readers(&path);
+        let writer = WriterHandle::start(connection, options)
+            .map_err(|error| open::opening(&path, &error))?;
         Ok(Self { writer, readers })
     }
 

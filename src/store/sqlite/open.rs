@@ -30,10 +30,10 @@ const CACHE_KIB: u32 = 2_048;
 const READERS: u32 = 4;
 
 /// Readers beyond need are closed after this long.
-const READER_IDLE: Duration = Duration::from_secs(60);
+const READER_IDLE: Duration = Duration::from_mins(1);
 
 /// Pages in the write-ahead log after which it is copied into the database. Each copy costs two
-/// flushes; with twice SQLite's default it is one commit in a few hundred.
+/// flushes; with twice the usual number it is one commit in a few hundred.
 const CHECKPOINT_PAGES: u32 = 2_000;
 
 /// The migrations, oldest first. Applied ones are never edited.
@@ -97,7 +97,7 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
-fn opening(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn opening(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
     StoreError::Database {
         operation: "opening the database",
         detail: format!("{}: {problem}", path.display()),
@@ -105,7 +105,7 @@ fn opening(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
 }
 
 /// Makes the file, if there is none, so that only its owner reads it: it holds private keys.
-/// SQLite gives its companion files the same rights.
+/// Its companion files get the same rights.
 fn create_private(path: &Path) -> io::Result<()> {
     // Never opens an existing file: closing it again would drop the locks that another connection
     // of this process may have on it.
@@ -122,7 +122,7 @@ fn create_private(path: &Path) -> io::Result<()> {
 }
 
 /// Connects, and tries again while another process switches the new file to write-ahead logging:
-/// SQLite does not wait for that lock.
+/// nothing waits for that lock by itself.
 async fn connect_patiently(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
     let mut waited = Duration::ZERO;
     loop {
@@ -166,12 +166,13 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), SchemaProblem>
     migrator
         .run_direct(None, &mut *transaction, false)
         .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(found) => SchemaProblem::Newer {
-                found,
-                known: migrator.iter().map(|m| m.version).max().unwrap_or(0),
-            },
-            other => SchemaProblem::Failed(other),
+        .map_err(|error| {
+            if let MigrateError::VersionMissing(found) = error {
+                let known = migrator.iter().map(|m| m.version).max().unwrap_or(0);
+                SchemaProblem::Newer { found, known }
+            } else {
+                SchemaProblem::Failed(error)
+            }
         })?;
     transaction.commit().await.map_err(SchemaProblem::Database)
 }

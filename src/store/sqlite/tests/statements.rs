@@ -24,10 +24,9 @@ const SCANS: [(&str, &str); 3] = [
 ];
 
 /// What may be scanned: lists of a caller, subqueries, and indexes of just the rows in question.
-const FREE: [&str; 8] = [
+const FREE: [&str; 7] = [
     "jsonb_each",
     "json_each",
-    "SCAN r ",
     "SCAN (",
     "CONSTANT ROW",
     "builds_unfinished",
