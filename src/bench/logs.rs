@@ -7,7 +7,7 @@ use crate::api::view::BuildDetail;
 
 use super::host;
 use super::quantile::millis;
-use super::server::Server;
+use super::server::{SELDOM, Server};
 
 /// How much.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,7 +38,9 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
         "steps": [{"name": "print", "run": STEP.replace("BYTES", &bytes.to_string())}],
     }}});
     let accepted = server.submit_document(&document).await?;
-    server.finished(&accepted.pipeline.to_string()).await?;
+    server
+        .finished(&accepted.pipeline.to_string(), SELDOM)
+        .await?;
     let cpu = host::cpu_of(pid)?.saturating_sub(cpu);
     let resident = host::resident(pid)?;
     let id = accepted.builds.first().context("no build")?.id;
