@@ -163,7 +163,6 @@ fn every_problem_of_every_source_is_told_with_its_place() {
              store:\n\
              \x20 path:\n\
              data_dir: ~/data\n\
-             data_dir: /data\n\
              admin_token: short\n",
         ),
         environment: &[("DORMOUSE_PIPELINES_LOG_LIMIT", "5 apples")],
@@ -225,6 +224,12 @@ fn what_is_not_yaml_is_told_with_its_place() {
             .all(|line| line.starts_with("dormouse.yaml:")),
         "{problems}"
     );
+    let twice = Setup {
+        file: Some("listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n"),
+        ..NOTHING
+    }
+    .problems();
+    assert!(twice.starts_with("dormouse.yaml:2:1: "), "{twice}");
     for text in ["- listen", "just words", "? [a]\n: b\n"] {
         Setup {
             file: Some(text),

@@ -12,7 +12,7 @@ pub(crate) const NONE: &str = "-";
 
 /// How long ago `at` was: `12s ago`, `3m ago`; or how far it lies ahead: `in 3m`.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
-    if at > now {
+    if at > now + Span::from_secs(1) {
         return format!("in {}", coarse(at.since(now)));
     }
     let past = now.since(at);
