@@ -17,7 +17,8 @@ use super::layout::{Boot, Identity, Layout, Reference};
 use super::tree;
 use crate::model::{InstanceId, MachineId, Span};
 use crate::provider::{
-    AbsenceProof, ErrorKind, Instance, InstanceState, LaunchRequest, Listing, Provider, ProviderError,
+    AbsenceProof, ErrorKind, Instance, InstanceState, LaunchRequest, Listing, Provider,
+    ProviderError,
 };
 
 /// How long a machine may take to end its processes and remove its directory before it is killed.
@@ -259,7 +260,10 @@ impl Provider for LocalProvider {
 
     /// A listing reads the directory and the process table of this very moment.
     fn absence_proof(&self) -> AbsenceProof {
-        AbsenceProof { listings: 2, over: Span::ZERO }
+        AbsenceProof {
+            listings: 2,
+            over: Span::ZERO,
+        }
     }
 
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, ProviderError> {
