@@ -63,6 +63,8 @@ mod serve;
 mod source;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use auth::{AuthMode, LoopbackOnly, NotLoopback};

@@ -73,15 +73,12 @@ impl LogSource for RoomSource {
         until: Option<u64>,
     ) -> Result<BoxStream<'static, Result<LogBytes, LogSourceError>>, LogSourceError> {
         let error = error(attempt, from);
-        Ok(match until {
-            Some(until) => {
-                let chunks = self.logs.chunks(attempt, self.index.clone(), from, until);
-                chunks.map_ok(piece).map_err(error).boxed()
-            }
-            None => {
-                let chunks = self.logs.follow(attempt, self.index.clone(), from);
-                chunks.map_ok(piece).map_err(error).boxed()
-            }
+        Ok(if let Some(until) = until {
+            let chunks = self.logs.chunks(attempt, self.index.clone(), from, until);
+            chunks.map_ok(piece).map_err(error).boxed()
+        } else {
+            let chunks = self.logs.follow(attempt, self.index.clone(), from);
+            chunks.map_ok(piece).map_err(error).boxed()
         })
     }
 }

@@ -1,21 +1,11 @@
 //! Floor 5: the composition root. Names every concrete type and puts the house together from the
-//! configuration; `serve` runs it. Callers: `cli` and `main`.
+//! configuration; `serve` runs it, `demo` shows it. Callers: `cli` and `main`.
 
+mod demo;
 mod house;
 mod log_source;
 mod serve;
 
+pub use demo::{DemoOptions, demo};
 pub use house::{House, Running};
 pub use serve::{init_logging, serve};
-
-/// Options of the demonstration.
-#[derive(Debug, Clone, Copy)]
-pub struct DemoOptions {
-    /// Go on serving at the end.
-    pub keep: bool,
-}
-
-/// The demonstration.
-pub async fn demo(_options: DemoOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not yet")
-}

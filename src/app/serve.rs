@@ -1,7 +1,7 @@
 //! `dormouse serve`: the house until a signal.
 
 use std::fs;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -69,7 +69,9 @@ async fn first_token(desk: &dyn Desk, is_configured: bool, data_dir: &Path) -> a
 /// Sets up what the program says about itself, on standard error.
 pub fn init_logging(config: &LogConfig) {
     let registry = tracing_subscriber::registry().with(config.level.clone());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Text => registry.with(lines).init(),
         LogFormat::Json => registry.with(lines.json()).init(),

@@ -39,8 +39,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
         server.finished(pipeline).await?;
     }
     let wall = watch.elapsed();
-    let cpu = host::cpu_of(pid)? - cpu;
-    let host_cpu = host::cpu_of_host()? - host_cpu;
+    let cpu = host::cpu_of(pid)?.saturating_sub(cpu);
+    let host_cpu = host::cpu_of_host()?.saturating_sub(host_cpu);
     let forks = host::forks()? - forks;
     let resident = host::resident(pid)?;
     server.stop().await?;

@@ -145,31 +145,12 @@ fn build(ids: &IdSource, pipeline: &Pipeline, id: BuildId, place: u32, changes: 
         cancel: None,
         rev: 4,
     }));
-    let record = |index: u32| StepRecord {
-        index,
-        started_at: at,
-        ended_at: Some(end),
-        exit_code: Some(0),
-        log_start: u64::from(index) * 1_000,
-        log_end: Some(u64::from(index) * 1_000 + 1_000),
-    };
-    changes.push(Change::InsertAttempt(Attempt {
-        id: attempt,
-        build: id,
-        number: 1,
+    changes.push(Change::InsertAttempt(finished_attempt(
+        id,
+        attempt,
         machine,
-        bound_at: at,
-        state: AttemptState::Finished {
-            outcome: Outcome::Exited(0),
-            at: end,
-        },
-        steps: (0..3).map(record).collect(),
-        cursor: Cursor {
-            machine: 3_100,
-            stored: 3_000,
-        },
-        rev: 3,
-    }));
+        (at, end),
+    )));
     changes.push(Change::AppendEntry(Entry {
         machine,
         image: format!("image-{}", place % 5),
@@ -194,6 +175,39 @@ fn build(ids: &IdSource, pipeline: &Pipeline, id: BuildId, place: u32, changes: 
             kind,
             message,
         }));
+    }
+}
+
+fn finished_attempt(
+    build: BuildId,
+    id: AttemptId,
+    machine: MachineId,
+    (at, end): (Timestamp, Timestamp),
+) -> Attempt {
+    let record = |index: u32| StepRecord {
+        index,
+        started_at: at,
+        ended_at: Some(end),
+        exit_code: Some(0),
+        log_start: u64::from(index) * 1_000,
+        log_end: Some(u64::from(index) * 1_000 + 1_000),
+    };
+    Attempt {
+        id,
+        build,
+        number: 1,
+        machine,
+        bound_at: at,
+        state: AttemptState::Finished {
+            outcome: Outcome::Exited(0),
+            at: end,
+        },
+        steps: (0..3).map(record).collect(),
+        cursor: Cursor {
+            machine: 3_100,
+            stored: 3_000,
+        },
+        rev: 3,
     }
 }
 

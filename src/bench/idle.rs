@@ -22,7 +22,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
     let cpu = host::cpu_of(pid)?;
     let watch = Stopwatch::start();
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-    let cpu = host::cpu_of(pid)? - cpu;
+    let cpu = host::cpu_of(pid)?.saturating_sub(cpu);
     let wall = watch.elapsed();
     let resident = host::resident(pid)?;
     server.stop().await?;

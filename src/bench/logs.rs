@@ -39,7 +39,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
     }}});
     let accepted = server.submit_document(&document).await?;
     server.finished(&accepted.pipeline.to_string()).await?;
-    let cpu = host::cpu_of(pid)? - cpu;
+    let cpu = host::cpu_of(pid)?.saturating_sub(cpu);
     let resident = host::resident(pid)?;
     let id = accepted.builds.first().context("no build")?.id;
     let build: BuildDetail = server.get(&format!("/builds/{id}")).await?;

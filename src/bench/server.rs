@@ -17,7 +17,7 @@ use crate::api::view::{AcceptedView, PipelineDetail, ResultWord};
 use super::host::Stopwatch;
 
 /// Longest time for a server to listen, and for machines to come or go.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often to look whether something has happened.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -41,18 +41,30 @@ impl Context {
     /// The configuration, with these options of the command line over everything else.
     pub(super) fn config(&self, flags: &[Flag]) -> Outcome<Loaded> {
         let file = config::find_file(self.globals.config.as_deref(), &self.environment);
-        self.load(file.as_deref(), flags)
+        self.load(file.as_deref(), &self.environment, flags)
     }
 
     /// The configuration with this file in place of the usual one.
     pub(super) fn config_from(&self, file: &Path) -> Outcome<Loaded> {
-        self.load(Some(file), &[])
+        self.load(Some(file), &self.environment, &[])
     }
 
-    fn load(&self, file: Option<&Path>, flags: &[Flag]) -> Outcome<Loaded> {
+    /// The configuration that nobody has changed.
+    pub(super) fn default_config(&self) -> Outcome<Loaded> {
+        let home = ["HOME", "XDG_DATA_HOME"];
+        let known = home.map(|name| (name, self.environment.get(name).unwrap_or_default()));
+        self.load(None, &Environment::of(known), &[])
+    }
+
+    fn load(
+        &self,
+        file: Option<&Path>,
+        environment: &Environment,
+        flags: &[Flag],
+    ) -> Outcome<Loaded> {
         let loaded = config::load(&config::Sources {
             file,
-            environment: &self.environment,
+            environment,
             flags,
             directory: &self.directory,
         });
@@ -139,7 +151,7 @@ pub(super) fn config_report(error: ConfigError) -> Report {
         ConfigError::Read { .. } => report,
         ConfigError::Invalid(problems) => Report {
             problems: problems.into_iter().map(document_problem).collect(),
-            ..report.hint("`dormouse config show` lists every setting with what it accepts")
+            ..report.hint("`dormouse config show --defaults` lists every setting")
         },
     }
 }

@@ -69,10 +69,9 @@ impl Report {
             text.push_str(&problem.message);
             text.push('\n');
         }
-        if let Some(hint) = &self.hint {
-            text.push_str(&format!("{} {hint}\n", paint("1;36", "hint:")));
-        }
-        text
+        let hint = self.hint.as_ref();
+        let hint = hint.map(|hint| format!("{} {hint}\n", paint("1;36", "hint:")));
+        text + &hint.unwrap_or_default()
     }
 
     /// For programs: one line.

@@ -92,7 +92,7 @@ pub(super) fn unknown_key(key: &str) -> String {
     let keys = ALL.iter().map(|setting| setting.key());
     match nearest(key, sections().chain(keys)) {
         Some(near) => format!("unknown setting {key:?}, did you mean {near:?}?"),
-        None => format!("unknown setting {key:?}, `dormouse config show` lists all"),
+        None => format!("unknown setting {key:?}, `dormouse config show --defaults` lists all"),
     }
 }
 

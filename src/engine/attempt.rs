@@ -88,7 +88,7 @@ struct Driver {
 impl Engine {
     /// Drives an attempt to its end; nothing to do when it is over.
     pub(super) async fn drive(self: Arc<Self>, id: AttemptId) {
-        let Some(mut driver) = Driver::new(&self, id) else {
+        let Some(driver) = Driver::new(&self, id) else {
             return;
         };
         driver.run().await;
@@ -147,7 +147,7 @@ impl Driver {
         })
     }
 
-    async fn run(&mut self) {
+    async fn run(mut self) {
         let mut pauses = retry::backoff();
         let mut last_contact = self.now();
         loop {
@@ -567,7 +567,7 @@ impl Driver {
     }
 
     /// Stores the rest of the log and records the end in the same transaction.
-    async fn end(&mut self, outcome: &Outcome, verdict: &str, after: MachineAfter) {
+    async fn end(mut self, outcome: &Outcome, verdict: &str, after: MachineAfter) {
         let Some(last) = self.store_rest().await else {
             return;
         };
@@ -596,20 +596,14 @@ impl Driver {
         if let Some(extent) = &last {
             self.recorder.committed(extent);
         }
-        self.leave(after).await;
-    }
-
-    /// Tidies up on the machine, or ends it.
-    async fn leave(&mut self, after: MachineAfter) {
-        match after {
-            MachineAfter::Idle => {
-                let Some(session) = &self.session else { return };
-                if let Err(error) = session.discard(self.attempt).await {
-                    tracing::warn!(attempt.id = %self.attempt, %error, "not tidied up");
-                }
-            }
-            MachineAfter::Drain(_) => self.engine.end_machine_now(self.machine).await,
-        }
+        self.recorder.finish();
+        leave(
+            &self.engine,
+            self.session,
+            (self.attempt, self.machine),
+            after,
+        )
+        .await;
     }
 
     /// Flushes until nothing is left; the last extent is not committed yet. `None` when the engine
@@ -638,6 +632,24 @@ impl Driver {
                 }
             }
         }
+    }
+}
+
+/// Tidies up on the machine, or ends it.
+async fn leave(
+    engine: &Arc<Engine>,
+    session: Option<Arc<dyn Session>>,
+    (attempt, machine): (AttemptId, MachineId),
+    after: MachineAfter,
+) {
+    match after {
+        MachineAfter::Idle => {
+            let Some(session) = session else { return };
+            if let Err(error) = session.discard(attempt).await {
+                tracing::warn!(attempt.id = %attempt, %error, "not tidied up");
+            }
+        }
+        MachineAfter::Drain(_) => engine.end_machine_now(machine).await,
     }
 }
 

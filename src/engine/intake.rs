@@ -1,6 +1,7 @@
 //! Takes work in: documents to queued builds, and finished builds to new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -257,7 +258,12 @@ pub(super) fn not_found(what: &'static str, id: impl std::fmt::Display) -> DeskE
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing into a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn row(pipeline: &Pipeline, ids: &[BuildId], id: BuildId, draft: BuildDraft) -> Build {

@@ -97,10 +97,9 @@ impl Engine {
                     ..
                 } => self.spawn(engine.drive(attempt)),
                 MachineState::Draining { .. } => self.spawn(engine.end_machine(id)),
-                // Its next build, the lease loop or the sweep will find out how it is.
-                MachineState::Idle { .. } => {}
-                // Not in the books.
-                MachineState::Gone { .. } => {}
+                // An idle one is looked after by its next build, the lease loop and the sweep; one that
+                // is gone is not in the books.
+                MachineState::Idle { .. } | MachineState::Gone { .. } => {}
             }
         }
     }

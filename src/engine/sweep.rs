@@ -355,7 +355,7 @@ async fn end_once(
     }
     // The answer to its launch was lost: only the listing tells its name.
     if let (false, Some(found)) = (is_known, found) {
-        for result in provider.terminate(&[found.id.clone()]).await {
+        for result in provider.terminate(std::slice::from_ref(&found.id)).await {
             result?;
         }
     }

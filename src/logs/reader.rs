@@ -157,12 +157,18 @@ impl Reader {
 
     /// Returns when there may be something at a position where there was nothing.
     pub(super) async fn wait(&mut self) {
-        // Neither sender can be gone: the room and the recording are held here.
+        // No sender can be gone: the room and the recording are held here.
         if let Some(recording) = &mut self.recording {
             drop(recording.changes.changed().await);
         } else {
-            drop(tokio::time::timeout(POLL_EVERY, self.arrivals.changed()).await);
+            drop(tokio::time::timeout(POLL_EVERY, self.recording_arrives()).await);
         }
+    }
+
+    /// Returns when this log is being recorded. Others come and go meanwhile, many a second; the
+    /// index is not to be asked each time.
+    async fn recording_arrives(&mut self) {
+        while self.recording().is_none() && self.arrivals.changed().await.is_ok() {}
     }
 
     /// Where the bytes at the position are.

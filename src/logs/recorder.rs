@@ -30,7 +30,7 @@ const FULL_BYTES: u64 = 4 * 1024 * 1024;
 
 /// All recorders together should not hold more than this: then each flushes, and is full, from
 /// [`FAIR_BYTES`] on.
-const ROOM_BYTES: u64 = 24 * 1024 * 1024;
+const ROOM_BYTES: u64 = 12 * 1024 * 1024;
 
 /// What each recorder may hold however crowded the room is: enough for a flush that is worth it.
 const FAIR_BYTES: u64 = 256 * 1024;
@@ -189,6 +189,7 @@ impl Recorder {
 
     /// Lets go of the bytes up to the end of an extent that is in the index now.
     pub fn committed(&mut self, extent: &Extent) {
+        debug_assert_eq!(extent.attempt, self.attempt, "an extent of another log");
         let freed = self
             .live
             .change(|tail| tail.release(extent.start.saturating_add(extent.len)));

@@ -17,7 +17,7 @@ use super::pack;
 
 /// A pack takes no further flush from this size on (before compression): it bounds the memory for
 /// compression, and how long the first flush of a pack waits for the last.
-const PACK_BYTES: u64 = 8 * 1024 * 1024;
+const PACK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Gives each pack its id.
 pub(super) type NewPack = Arc<dyn Fn() -> PackId + Send + Sync>;

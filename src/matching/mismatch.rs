@@ -1,11 +1,10 @@
 //! Why an image cannot build something.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::claim::{Claim, Need};
 use super::matcher::{Candidate, Matcher};
-use crate::model::{Capabilities, CapabilityValue, Image, ImageState, Requirement, Requirements};
+use crate::model::{Capabilities, CapabilityValue, Image, Requirement, Requirements};
 
 /// One requirement that an image does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +69,18 @@ pub fn satisfies(
     requires: &Requirements,
     capabilities: &Capabilities,
 ) -> Result<(), Vec<Mismatch>> {
-    let mismatches = mismatches(&prepare(requires), capabilities);
+    let mismatches: Vec<_> = requires
+        .iter()
+        .filter_map(|(name, requirement)| {
+            let has = capabilities.get(name);
+            let met = Need::of(requirement).accepts(has.map(Claim::of).as_ref());
+            (!met).then(|| Mismatch::Capability {
+                name: name.clone(),
+                needs: requirement.clone(),
+                has: has.cloned(),
+            })
+        })
+        .collect();
     if mismatches.is_empty() {
         Ok(())
     } else {
@@ -80,35 +90,14 @@ pub fn satisfies(
 
 /// Sorts `images` into those that meet all of `requires` (and are the one named `pin`, if one is
 /// given) and those that do not. Superseded and removed versions are left out.
+///
+/// For more than one question about a catalogue, ask a [`Matcher`].
 pub fn match_catalogue<'a>(
     requires: &Requirements,
     pin: Option<&str>,
     images: impl Iterator<Item = &'a Image>,
 ) -> Matches<'a> {
-    let images: Vec<&Image> = images
-        .filter(|image| image.state == ImageState::Active)
-        .collect();
-    let mut matcher = Matcher::new(images.iter().copied());
-    let needs = prepare(requires);
-    let mut refused: Vec<Refusal<'a>> = images
-        .into_iter()
-        .map(|image| Refusal {
-            image: &image.name,
-            mismatches: pin_mismatch(pin, &image.name)
-                .into_iter()
-                .chain(mismatches(&needs, &image.spec.capabilities))
-                .collect(),
-        })
-        .filter(|refusal| !refusal.mismatches.is_empty())
-        .collect();
-    refused.sort_by_key(|refusal| {
-        let other_than_pinned = pin.is_some_and(|pin| pin != refusal.image);
-        (other_than_pinned, refusal.mismatches.len(), refusal.image)
-    });
-    Matches {
-        candidates: matcher.candidates(requires, pin).collect(),
-        refused,
-    }
+    Matcher::new(images).matches(requires, pin)
 }
 
 /// Requirements in words, as in `no docker, python >=3.12, sqlite`.
@@ -124,39 +113,6 @@ pub fn describe(requires: &Requirements) -> String {
             Requirement::AnyOf(_) => format!("{name} {requirement}"),
         });
     words.collect::<Vec<_>>().join(", ")
-}
-
-/// Requirements by capability, each as written and as prepared.
-type Prepared<'r> = BTreeMap<&'r str, (&'r Requirement, Need<'r>)>;
-
-fn prepare(requires: &Requirements) -> Prepared<'_> {
-    requires
-        .iter()
-        .map(|(name, requirement)| (name.as_str(), (requirement, Need::of(requirement))))
-        .collect()
-}
-
-fn mismatches(needs: &Prepared<'_>, capabilities: &Capabilities) -> Vec<Mismatch> {
-    needs
-        .iter()
-        .filter_map(|(name, (requirement, need))| {
-            let has = capabilities.get(*name);
-            let met = need.accepts(has.map(Claim::of).as_ref());
-            (!met).then(|| Mismatch::Capability {
-                name: (*name).to_owned(),
-                needs: (*requirement).clone(),
-                has: has.cloned(),
-            })
-        })
-        .collect()
-}
-
-fn pin_mismatch(pin: Option<&str>, image: &str) -> Option<Mismatch> {
-    let to = pin.filter(|pin| *pin != image)?;
-    Some(Mismatch::Pinned {
-        to: to.to_owned(),
-        is: image.to_owned(),
-    })
 }
 
 /// How many images a refusal names: enough to see what to change, few enough to read.

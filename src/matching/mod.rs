@@ -6,6 +6,7 @@
 //! requirements and decides each distinct one only once per image. Warm machines are the planner's
 //! business: it puts them in front of what is ranked here. Callers: `planner`, `engine`.
 
+mod bits;
 mod claim;
 mod matcher;
 mod mismatch;

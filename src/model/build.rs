@@ -220,6 +220,14 @@ impl BuildState {
         }
     }
 
+    /// How it ended, once it did.
+    pub const fn result(&self) -> Option<BuildResult> {
+        match self {
+            Self::Finished { result, .. } => Some(*result),
+            Self::Waiting | Self::Queued { .. } | Self::Bound { .. } | Self::Running { .. } => None,
+        }
+    }
+
     /// Whether it has its result.
     pub const fn is_finished(&self) -> bool {
         matches!(self, Self::Finished { .. })

@@ -22,6 +22,7 @@ pub mod simulated;
 mod ssh;
 
 pub use keys::machine_keys;
+pub use script::conversation;
 pub use ssh::Ssh;
 
 /// Where and as whom to connect, and which host key must be presented.

@@ -75,6 +75,7 @@ pub(super) async fn open(
         events: events.clone(),
         answer: Some(answer),
         straggling: None,
+        asked_stragglers: false,
         refusal: String::new(),
     };
     link.run_began();
@@ -138,6 +139,8 @@ struct Follower {
     answer: Option<oneshot::Sender<Result<Answer, RemoteError>>>,
     /// Since when all steps are over without a verdict; then the time of the next measure.
     straggling: Option<Instant>,
+    /// Whether stragglers have been ended once.
+    asked_stragglers: bool,
     /// What the shell complained of before it answered.
     refusal: String,
 }
@@ -282,13 +285,18 @@ impl Follower {
         }
     }
 
-    /// Ends processes that left their session and hold the log open after all steps.
+    /// Ends processes that left their session and hold the log open after all steps; when that is
+    /// not enough, the log ends without them. A failure shows as a run that is still not done, and
+    /// is tried again.
     async fn end_stragglers(&mut self) {
-        // A failure shows as a run that is still not done, and is tried again.
         let _ = self
             .link
             .stop(self.attempt, Stop::Attempt, STRAGGLER_GRACE)
             .await;
+        if self.asked_stragglers {
+            let _ = self.link.release(self.attempt).await;
+        }
+        self.asked_stragglers = true;
         self.straggling = Some(Instant::now() + STRAGGLER_SPAN);
     }
 

@@ -1,12 +1,13 @@
 # Dormouse's runner: everything that happens on a machine for a build, for any POSIX sh.
 #
 # A shell that reads its commands from an exec channel sources this file, is told what the attempt
-# is by assignments, and then gets one call: `dm_start`, `dm_follow`, `dm_probe`, `dm_stop` or
-# `dm_discard`. Nothing of the build is ever in an argument list. A cut upload starts nothing: the
-# call is the last line, and a shell does not run half a line that ends in a quoted text.
+# is by assignments, and then gets one call: `dm_start`, `dm_follow`, `dm_probe`, `dm_stop`,
+# `dm_release` or `dm_discard`. Nothing of the build is ever in an argument list. A cut upload starts
+# nothing: the call is the last line, and half of it does not pass for a call.
 #
 # Per attempt there is a directory, `.dormouse/ATTEMPT`, with these records:
 #   claim   "pid birth boot ."  the supervisor; created exactly once (O_EXCL), so it is also the claim
+#   writer  "pid birth ."       the log's only writer
 #   step    "index pid ."       the step that runs, `-` for its pid when it has ended
 #   code    "code ."            all steps are over; the exit code of the run
 #   rc      "code time length ." the terminal record: the log is complete and this long
@@ -54,15 +55,15 @@ dm_record() {
 dm_birth() {
   dm_born=
   if [ "$dm_proc" = yes ]; then
-    { read -r dm_line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    { read -r dm_stat <"/proc/$1/stat"; } 2>/dev/null || return 1
     # Behind the command's name come the state (3rd field of all) and, 20th from there, the start.
-    set -- ${dm_line##*) }
+    set -- ${dm_stat##*) }
     case $1 in Z | X) return 1 ;; esac
     dm_born=${20}
   else
-    dm_line=$(ps -o stat= -o lstart= -p "$1" 2>/dev/null)
-    case $dm_line in '' | Z* | X*) return 1 ;; esac
-    set -- $dm_line
+    dm_stat=$(ps -o stat= -o lstart= -p "$1" 2>/dev/null)
+    case $dm_stat in '' | Z* | X*) return 1 ;; esac
+    set -- $dm_stat
     dm_born=$3-$4-$5-$6
   fi
 }
@@ -70,7 +71,7 @@ dm_birth() {
 # The process that calls, which in a subshell is not $$.
 dm_self() {
   if [ "$dm_proc" = yes ]; then
-    read -r dm_pid dm_line </proc/self/stat
+    read -r dm_pid dm_rest </proc/self/stat
   else
     dm_pid=$(exec "$dm_sh" -c 'echo "$PPID"')
   fi
@@ -90,11 +91,30 @@ dm_boot() {
 # The wall clock in seconds, for display only.
 dm_now() {
   if [ "$dm_proc" = yes ] && [ "$dm_boot" = "$dm_booted_id" ]; then
-    read -r dm_time dm_line </proc/uptime
+    read -r dm_time dm_rest </proc/uptime
     dm_time=$((dm_booted + ${dm_time%%.*}))
   else
     dm_time=$(date +%s)
   fi
+}
+
+# Not every kill takes `--`, and not every one takes a group without it.
+if kill -s 0 -- "$$" 2>/dev/null; then dm_dashes=--; else dm_dashes=; fi
+
+# Sends signal $1 to the processes, and with a minus before them the groups, that follow; whether
+# any of them was there. Sends nothing to what is not a plain number above 1, since one stray -1
+# among them would reach every process of the machine.
+dm_send() {
+  dm_send_signal=$1
+  dm_send_result=1
+  shift
+  for dm_send_to in "$@"; do
+    case ${dm_send_to#-} in
+      '' | 0* | 1 | *[!0-9]*) ;;
+      *) kill -s "$dm_send_signal" $dm_dashes "$dm_send_to" && dm_send_result=0 ;;
+    esac
+  done 2>/dev/null
+  return "$dm_send_result"
 }
 
 dm_nap() { sleep 0.1 2>/dev/null || sleep 1; }
@@ -147,8 +167,10 @@ dm_probe() {
   esac
 }
 
-# Starts the attempt unless it was started before; follows its log from offset $1.
+# Starts the attempt unless it was started before; follows its log from offset $1. The word `whole`
+# behind it shows that nothing of the attempt was cut off.
 dm_start() {
+  [ "${2-}" = whole ] || exit 65
   dm_dir=$dm_home/$dm_attempt
   [ -d "$dm_dir/work" ] || mkdir -p "$dm_dir/work" || exit 73
   exec 6>&1
@@ -179,7 +201,7 @@ dm_supervise() {
     dm_poll "$1" </dev/null >&6 4>&- 6>&- &
   fi
   exec </dev/null 2>/dev/null 6>&-
-  dm_run 4>&- | cat >&4
+  dm_run 4>&- | dm_write
   dm_end=
   { read -r dm_code dm_end <"$dm_dir/code"; } 2>/dev/null
   # The step loop was killed: without a result there must be no terminal record.
@@ -187,11 +209,19 @@ dm_supervise() {
   dm_now
   if [ "$dm_proc" = yes ]; then
     # Offset of the descriptor that the log's only writer shares with us.
-    read -r dm_line dm_length </proc/self/fdinfo/4
+    read -r dm_rest dm_length </proc/self/fdinfo/4
   else
     dm_measure
   fi
   dm_record rc "$dm_code $dm_time $dm_length"
+}
+
+# Writes the log until nobody holds the pipe any more.
+dm_write() {
+  dm_self
+  dm_birth "$dm_pid"
+  dm_record writer "$dm_pid $dm_born"
+  exec cat >&4
 }
 
 # A boundary in the log, which the caller takes out again.
@@ -219,10 +249,11 @@ dm_run() {
 dm_step() {
   eval "dm_put \"\$dm_text_$dm_i\"" >"$dm_dir/step-$dm_i"
   dm_mark "begin $dm_i"
-  (dm_exec) </dev/null 2>&1
+  (dm_exec)
   dm_code=$?
-  read -r dm_line dm_pid dm_end <"$dm_dir/step"
-  if kill -0 -- "-$dm_pid"; then dm_tidy; fi
+  dm_leader=
+  read -r dm_rest dm_leader dm_end <"$dm_dir/step"
+  if dm_send 0 "-$dm_leader"; then dm_tidy; fi
   dm_record step "$dm_i -"
   dm_mark "end $dm_i $dm_code"
   case $dm_failed:$dm_code:$dm_flags in
@@ -233,6 +264,8 @@ dm_step() {
 
 # Becomes the step: a session of its own, so that all of it can be ended by its group.
 dm_exec() {
+  # Here and not at the call, where it would also take in what a shell says of a killed child.
+  exec </dev/null 2>&1
   dm_self
   dm_record step "$dm_i $dm_pid"
   trap - HUP INT TERM
@@ -250,13 +283,13 @@ dm_exec() {
 
 # Ends what a step left running in its group.
 dm_tidy() {
-  kill -TERM -- "-$dm_pid"
+  dm_send TERM "-$dm_leader"
   for dm_turn in 1 2 3 4 5 6 7 8 9 10; do
-    kill -0 -- "-$dm_pid" || return
     dm_nap
+    dm_send 0 "-$dm_leader" || return
   done
-  kill -KILL -- "-$dm_pid"
-} 2>/dev/null
+  dm_send KILL "-$dm_leader"
+}
 
 # Follows an attempt that was started before, from offset $1.
 dm_follow() {
@@ -336,23 +369,37 @@ dm_stop() {
     dm_turn=$((dm_turn + 1))
     dm_nap
   done
-} 2>/dev/null
+}
 
-# Collects what step $1 (or `all`) left: its group as dm_group, marked processes as dm_marked.
+# Ends the log of an attempt whose steps are over while a process that cannot be found holds the
+# pipe open: without /proc, or with its environment cleared.
+dm_release() {
+  dm_dir=$dm_home/$dm_attempt
+  [ -e "$dm_dir/code" ] && [ ! -e "$dm_dir/rc" ] || return 0
+  dm_end=
+  { read -r dm_pid dm_since dm_end <"$dm_dir/writer"; } 2>/dev/null
+  if [ "$dm_end" = . ] && dm_birth "$dm_pid" && [ "$dm_born" = "$dm_since" ]; then
+    dm_send TERM "$dm_pid"
+  fi
+}
+
+# Collects what step $1 (or `all`) left: its group's leader as dm_group, marked processes as
+# dm_marked. Fails when there is nothing left.
 dm_left() {
   dm_group=
   dm_end=
-  read -r dm_line dm_pid dm_end <"$dm_dir/step"
-  if [ "$dm_end" = . ] && [ "$dm_pid" != - ]; then
-    case $1 in all | "$dm_line") dm_group=$dm_pid ;; esac
+  { read -r dm_at dm_leader dm_end <"$dm_dir/step"; } 2>/dev/null
+  if [ "$dm_end" = . ] && [ "$dm_leader" != - ]; then
+    case $1 in all | "$dm_at") dm_group=$dm_leader ;; esac
   fi
   dm_find 0
-  [ -n "$dm_marked" ] || { [ -n "$dm_group" ] && kill -0 -- "-$dm_group"; }
+  [ -n "$dm_marked" ] || dm_send 0 "-$dm_group"
 }
 
+# A step that has not got its session yet is no group; then its process alone is it.
 dm_kill() {
-  [ -z "$dm_group" ] || kill -s "$dm_signal" -- "-$dm_group" || kill -s "$dm_signal" "$dm_group"
-  [ -z "$dm_marked" ] || kill -s "$dm_signal" $dm_marked
+  dm_send "$dm_signal" "-$dm_group" || dm_send "$dm_signal" "$dm_group"
+  dm_send "$dm_signal" $dm_marked
 }
 
 # Processes that carry dm_marker in their environment, as dm_marked: also those which left the group.
@@ -362,19 +409,19 @@ dm_find() {
   dm_marked=
   if [ "$dm_proc" = yes ]; then
     dm_since=$1
-    read -r dm_line dm_line dm_line dm_line dm_last </proc/loadavg
+    read -r dm_rest dm_rest dm_rest dm_rest dm_last </proc/loadavg
     # Process numbers have wrapped round.
     [ "$dm_last" -ge "$dm_since" ] || dm_since=0
     set --
-    for dm_line in /proc/[0-9]*; do
-      [ "${dm_line#/proc/}" -le "$dm_since" ] || set -- "$@" "$dm_line/environ"
+    for dm_path in /proc/[0-9]*; do
+      [ "${dm_path#/proc/}" -le "$dm_since" ] || set -- "$@" "$dm_path/environ"
     done
     [ "$#" -gt 0 ] || return 0
-    for dm_line in $(grep -l -F "DORMOUSE_MARK=$dm_marker" "$@" 2>/dev/null); do
-      dm_line=${dm_line#/proc/}
-      dm_line=${dm_line%/environ}
+    for dm_path in $(grep -l -F "DORMOUSE_MARK=$dm_marker" "$@" 2>/dev/null); do
+      dm_path=${dm_path#/proc/}
+      dm_number=${dm_path%/environ}
       # One that is dead and not yet collected counts as gone.
-      ! dm_birth "$dm_line" || dm_marked="$dm_marked $dm_line"
+      ! dm_birth "$dm_number" || dm_marked="$dm_marked $dm_number"
     done
   elif [ -n "${dm_group-}" ]; then
     dm_descend
@@ -410,16 +457,17 @@ dm_discard() {
   dm_marker=$dm_attempt.
   dm_group=
   dm_pid=0
-  read -r dm_pid dm_line <"$dm_dir/claim" 2>/dev/null
+  { read -r dm_pid dm_rest <"$dm_dir/claim"; } 2>/dev/null
   if [ -e "$dm_dir/rc" ]; then
     # Everything of the attempt is younger than its supervisor.
     dm_find "$dm_pid"
-    [ -z "$dm_marked" ] || kill -KILL $dm_marked 2>/dev/null
+    dm_send KILL $dm_marked
   else
     dm_stop all 0
   fi
   rm -rf "$dm_dir" 2>/dev/null && return
-  # Somebody was still writing there.
+  # Somebody was still writing there, or left directories that may not be written.
   dm_nap
+  chmod -R u+rwx "$dm_dir"
   rm -rf "$dm_dir"
 }

@@ -60,8 +60,17 @@ pub(super) fn start(
     for (index, step) in build.steps.iter().enumerate() {
         describe(&mut script, index, step)?;
     }
-    let _ = writeln!(script, "dm_start {from}");
+    let _ = writeln!(script, "dm_start {from} whole");
     Ok(script)
+}
+
+/// What a machine's shell is told for an attempt: to take the runner, and to start. For trying the
+/// runner under a shell without a machine.
+///
+/// # Errors
+/// As `start`.
+pub fn conversation(attempt: AttemptId, build: &BuildSpec) -> Result<[String; 2], RemoteError> {
+    Ok([prepare(), start(attempt, build, 0)?])
 }
 
 /// Follows an attempt that was started earlier.
@@ -82,6 +91,11 @@ pub(super) fn stop(attempt: AttemptId, what: Stop, grace: Span) -> String {
     };
     let tenths = grace.micros().div_ceil(100_000);
     format!("{}dm_stop {what} {tenths}\n", source(attempt))
+}
+
+/// Ends the log of an attempt whose steps are over.
+pub(super) fn release(attempt: AttemptId) -> String {
+    format!("{}dm_release\n", source(attempt))
 }
 
 /// Removes an attempt, from a shell of its own.
@@ -215,6 +229,102 @@ mod tests {
         assert_eq!(text.matches(RUNNER).count(), 1);
         assert!(!text.contains("\n@RUNNER@"));
         assert!(!RUNNER.contains("DORMOUSE_RUNNER_ENDS"));
+    }
+
+    #[test]
+    fn signals_are_sent_in_one_place_only() {
+        let sends = |line: &&str| line.trim_start().contains("kill -");
+        let code = RUNNER
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        assert_eq!(
+            code.filter(sends).count(),
+            2,
+            "the check for `--`, and dm_send"
+        );
+    }
+
+    /// A shell with the runner loaded, as on a machine, in a home of its own.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runner is tested with real shells"
+    )]
+    fn shell(home: &std::path::Path, input: &[u8]) -> std::process::Output {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+        let mut shell = Command::new("sh");
+        shell.current_dir(home).env("HOME", home);
+        shell
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        let sent = child.stdin.take().unwrap().write_all(input);
+        assert!(sent.is_ok() || input.len() > 60_000, "{sent:?}");
+        child.wait_with_output().unwrap()
+    }
+
+    fn prepared_home() -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        let output = shell(home.path(), prepare().as_bytes());
+        assert!(output.stdout.ends_with(b"ready\n"), "{output:?}");
+        home
+    }
+
+    #[test]
+    fn what_is_no_process_gets_no_signal() {
+        let home = prepared_home();
+        let script = format!(
+            "{}kill() {{ echo \"$@\"; }}\ndm_send TERM '' - -- 0 -0 1 -1 -01 1x -1x '(sh)' S 5 -6 '7 8' -9-\n",
+            source(AttemptId::from_bits(1))
+        );
+        let output = shell(home.path(), script.as_bytes());
+        let sent = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(sent, "-s TERM -- 5\n-s TERM -- -6\n");
+    }
+
+    #[test]
+    fn a_cut_upload_starts_nothing() {
+        let home = prepared_home();
+        let attempt = AttemptId::from_bits(5);
+        let script = start(attempt, &spec("touch \"$HOME/ran\"; echo 'one two'"), 0).unwrap();
+        let whole = script.trim_end().len();
+        // Every place in the last part, and some everywhere.
+        let cuts = (0..whole).filter(|cut| cut % 37 == 0 || cut + 60 > whole);
+        for cut in cuts {
+            shell(home.path(), &script.as_bytes()[..cut]);
+            assert!(!home.path().join("ran").exists(), "cut at {cut} of {whole}");
+        }
+        let output = shell(home.path(), script.as_bytes());
+        assert!(home.path().join("ran").exists(), "{output:?}");
+    }
+
+    fn spec(run: &str) -> BuildSpec {
+        BuildSpec {
+            pipeline: crate::model::PipelineId::from_bits(1),
+            name: "build".to_owned(),
+            project: "project".to_owned(),
+            labels: BTreeMap::new(),
+            priority: 0,
+            matrix: BTreeMap::new(),
+            requires: crate::model::Requirements::default(),
+            image: None,
+            fresh: false,
+            needs: Vec::new(),
+            steps: vec![Step {
+                name: "step".to_owned(),
+                run: run.to_owned(),
+                env: BTreeMap::new(),
+                timeout: None,
+                continue_on_error: false,
+                always: false,
+            }],
+            env: BTreeMap::new(),
+            timeout: Span::from_secs(1),
+            max_attempts: 1,
+            log_limit_bytes: 1,
+            submitted_at: crate::model::Timestamp::default(),
+        }
     }
 
     #[test]

@@ -131,6 +131,14 @@ impl Link {
         self.call("stopping", script, timeout).await.map(drop)
     }
 
+    /// Ends the log of an attempt whose steps are over, while an unknown process holds it open.
+    pub(super) async fn release(&self, attempt: AttemptId) -> Result<(), RemoteError> {
+        let script = script::release(attempt);
+        self.call("ending a log", script, CALL_TIMEOUT)
+            .await
+            .map(drop)
+    }
+
     /// Runs a script of ours that must succeed.
     async fn call(
         &self,

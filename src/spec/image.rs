@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{DocumentLimits, Field, Problem, Problems, Table, load};
+use super::document::{DocumentLimits, Field, Problem, Problems, Table, Value, load};
 use super::limits::{LINE_CHARACTERS, NAME_CHARACTERS};
 use super::requirement::read_capabilities;
 use super::size::ByteSize;
 use super::text::{check_line, check_no_nul, required_name};
-use crate::model::{Capabilities, ImageSpec, Login, Shape, Span};
+use crate::model::{ImageSpec, Login, Shape, Span};
 
 /// Time for a boot that does not say: a cold volume needs half a minute, a slow one two.
 const DEFAULT_BOOT_TIMEOUT: Span = Span::from_secs(180);
@@ -48,6 +48,7 @@ pub fn parse_image(text: &str) -> Result<(String, ImageSpec), Vec<Problem>> {
 }
 
 fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, ImageSpec)> {
+    // Everything is read before the first `?`: a wrong login must not hide a wrong probe.
     let name = required_name("an image", "name", table, problems);
     let provider = required_name("a provider", "provider", table, problems);
     let login = table
@@ -56,21 +57,24 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
     let shapes = table
         .required("shapes", problems)
         .map(|field| read_shapes(field, problems));
-    let capabilities = table
-        .required("capabilities", problems)
-        .map(|field| read_capabilities(field, problems));
-    let probes = table.get("probes").map(|field| {
-        let none = Capabilities::new();
-        read_probes(field, capabilities.as_ref().unwrap_or(&none), problems)
-    });
+    let capabilities = table.required("capabilities", problems);
+    let probes = table
+        .get("probes")
+        .map(|field| read_probes(field, capabilities, problems));
+    let capabilities = capabilities.map(|field| read_capabilities(field, problems));
+    let description = table
+        .get("description")
+        .and_then(|field| read_description(field, problems));
+    let ready = table
+        .get("ready")
+        .and_then(|field| read_command(field, problems));
     let boot_timeout = table.get("boot_timeout").and_then(|field| {
         let range = LEAST_BOOT_TIMEOUT..=MOST_BOOT_TIMEOUT;
         field.parse_within(range, problems)
     });
     let spec = ImageSpec {
-        description: read_line("the description", "description", table, problems)
-            .unwrap_or_default(),
-        provider: provider.clone().unwrap_or_default(),
+        description: description.unwrap_or_default(),
+        provider: provider?,
         reference: table
             .get("reference")
             .map(|field| field.node().to_json())
@@ -78,13 +82,10 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
         login: login?,
         shapes: shapes?,
         capabilities: capabilities?,
-        ready: table
-            .get("ready")
-            .and_then(|field| read_command(field, problems)),
+        ready,
         probes: probes.unwrap_or_default(),
         boot_timeout: boot_timeout.unwrap_or(DEFAULT_BOOT_TIMEOUT),
     };
-    provider?;
     Some((name?, spec))
 }
 
@@ -99,7 +100,9 @@ fn read_login(field: &Field<'_>, problems: &mut Problems) -> Option<Login> {
 }
 
 fn read_shapes(field: &Field<'_>, problems: &mut Problems) -> Vec<Shape> {
-    let items = field.list(problems).unwrap_or_default();
+    let Some(items) = field.list(problems) else {
+        return Vec::new();
+    };
     if items.is_empty() {
         field.refuse(problems, "there are no shapes; expected at least one");
     } else if items.len() > MOST_SHAPES {
@@ -155,12 +158,17 @@ fn read_memory(field: &Field<'_>, problems: &mut Problems) -> Option<u32> {
     memory
 }
 
+/// Probes of capabilities, which must be there to be proved.
 fn read_probes(
     field: &Field<'_>,
-    capabilities: &Capabilities,
+    capabilities: Option<&Field<'_>>,
     problems: &mut Problems,
 ) -> BTreeMap<String, String> {
-    let known: Vec<&str> = capabilities.keys().map(String::as_str).collect();
+    let claims = match capabilities.map(|field| &field.node().value) {
+        Some(Value::Map(entries)) => entries.as_slice(),
+        Some(Value::Scalar(_) | Value::List(_)) | None => &[],
+    };
+    let known: Vec<&str> = claims.iter().map(|claim| claim.key.as_str()).collect();
     let mut probes = BTreeMap::new();
     for (key, field) in field.entries(problems).unwrap_or_default() {
         if !known.contains(&key.text) {
@@ -182,9 +190,8 @@ fn read_command(field: &Field<'_>, problems: &mut Problems) -> Option<String> {
     Some(command.to_owned())
 }
 
-fn read_line(what: &str, key: &str, table: &Table<'_>, problems: &mut Problems) -> Option<String> {
-    let field = table.get(key)?;
+fn read_description(field: &Field<'_>, problems: &mut Problems) -> Option<String> {
     let text = field.text(problems)?.trim();
-    check_line(what, text, LINE_CHARACTERS, field, problems);
+    check_line("the description", text, LINE_CHARACTERS, field, problems);
     Some(text.to_owned())
 }

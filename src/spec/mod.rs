@@ -25,3 +25,6 @@ pub use pipeline::parse_pipeline;
 pub use policy::parse_policy;
 pub use requirement::{ConstraintParseError, parse_constraint};
 pub use size::{ByteSize, ByteSizeParseError};
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::document::{Field, Problems, Value, quoted};
+use super::document::{Field, Problems, Style, Value, quoted};
 use super::limits::LINE_CHARACTERS;
 use super::text::{check_line, check_name};
 use crate::model::{Capabilities, CapabilityValue, Constraint, Operator, Requirement, Version};
@@ -100,7 +100,8 @@ pub(super) fn parse_requirement(
 
 /// `python: >3` is YAML for a folded text that is empty.
 fn empty_hint(error: &ConstraintParseError, field: &Field<'_>) -> &'static str {
-    let folded = matches!(&field.node().value, Value::Scalar(scalar) if !scalar.plain);
+    let folded =
+        matches!(&field.node().value, Value::Scalar(scalar) if scalar.style == Style::Block);
     if folded && *error == ConstraintParseError::Empty {
         "; a text that begins with \">\" needs quotes"
     } else {
@@ -108,50 +109,52 @@ fn empty_hint(error: &ConstraintParseError, field: &Field<'_>) -> &'static str {
     }
 }
 
+/// What a capability may be.
+const VALUES: &str = "true, false, a value or a list of values";
+
 /// The capabilities of an image file.
 pub(super) fn read_capabilities(field: &Field<'_>, problems: &mut Problems) -> Capabilities {
     let mut capabilities = Capabilities::new();
     for (key, field) in field.entries(problems).unwrap_or_default() {
         check_name("a capability", &key, problems);
-        if let Some(value) = read_capability(&field, problems) {
-            capabilities.insert(key.text.to_owned(), value);
-        }
+        capabilities.insert(key.text.to_owned(), read_capability(&field, problems));
     }
     capabilities
 }
 
-fn read_capability(field: &Field<'_>, problems: &mut Problems) -> Option<CapabilityValue> {
-    const EXPECTED: &str = "true, false, a value or a list of values";
+/// One value of a capability, or a word for presence.
+fn read_value<'d>(item: &Field<'d>, problems: &mut Problems) -> Option<&'d str> {
+    if item.node().is_null() {
+        item.expected(problems, VALUES);
+        return None;
+    }
+    let text = item.text(problems)?.trim();
+    check_line("a value", text, LINE_CHARACTERS, item, problems);
+    if text.contains(',') {
+        let message = "a value cannot have a comma; expected a list, as in [3.11.9, 3.12.4]";
+        item.refuse(problems, message);
+    }
+    Some(text)
+}
+
+fn read_capability(field: &Field<'_>, problems: &mut Problems) -> CapabilityValue {
     let items = field.one_or_more();
-    let single = items.len() == 1
-        && items
-            .first()
-            .is_some_and(|item| item.path() == field.path());
+    if items.is_empty() {
+        field.refuse(problems, format!("the list is empty; expected {VALUES}"));
+    }
     let mut values = Vec::with_capacity(items.len());
     for item in &items {
-        if item.node().is_null() {
-            item.expected(problems, EXPECTED);
+        let Some(text) = read_value(item, problems) else {
             continue;
-        }
-        match (item.text(problems)?.trim(), single) {
-            ("true", true) => return Some(CapabilityValue::Flag(true)),
-            ("false", true) => return Some(CapabilityValue::Flag(false)),
+        };
+        match (text, field.is_scalar()) {
+            ("true", true) => return CapabilityValue::Flag(true),
+            ("false", true) => return CapabilityValue::Flag(false),
             ("true" | "false", false) => item.expected(problems, "a value"),
-            (text, _) => {
-                check_line("a value", text, LINE_CHARACTERS, item, problems);
-                if text.contains(',') {
-                    let message =
-                        "a value cannot have a comma; expected a list, as in [3.11.9, 3.12.4]";
-                    item.refuse(problems, message);
-                }
-                values.push(text.to_owned());
-            }
+            (text, _) => values.push(text.to_owned()),
         }
     }
-    if items.is_empty() {
-        field.refuse(problems, format!("the list is empty; expected {EXPECTED}"));
-    }
-    Some(CapabilityValue::Values(values))
+    CapabilityValue::Values(values)
 }
 
 #[cfg(test)]
@@ -195,6 +198,7 @@ mod tests {
             let error = parse_constraint(text).expect_err(text);
             format!("{text:14} {error}")
         });
-        insta::assert_snapshot!(errors.join("\n"));
+        let shown = errors.join("\n");
+        insta::assert_snapshot!(shown);
     }
 }

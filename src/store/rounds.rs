@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildState, Change, Entry, Event, Extent, Image, Machine,
+    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image, Machine,
     MachineId, PipelineId, Policy, Subject, TokenId,
 };
 
@@ -257,7 +257,7 @@ impl<'a> Round<'a> {
             build.spec.pipeline,
             &build.spec.project,
             build.state.word(),
-            result_word(&build.state),
+            build.state.result().map(BuildResult::word),
             build.attempts,
             build.rev,
             &build.state,
@@ -272,7 +272,7 @@ impl<'a> Round<'a> {
             build.id,
             read,
             build.state.word(),
-            result_word(&build.state),
+            build.state.result().map(BuildResult::word),
             build.attempts,
             build.rev,
             &build.state,
@@ -367,17 +367,6 @@ impl<'a> Round<'a> {
             &event.message,
         );
         self.add(Verb::AppendEvents, &row)
-    }
-}
-
-/// The result's word, once there is a result.
-fn result_word(state: &BuildState) -> Option<&'static str> {
-    match state {
-        BuildState::Finished { result, .. } => Some(result.word()),
-        BuildState::Waiting
-        | BuildState::Queued { .. }
-        | BuildState::Bound { .. }
-        | BuildState::Running { .. } => None,
     }
 }
 

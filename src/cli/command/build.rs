@@ -16,7 +16,7 @@ use crate::model::Timestamp;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dormouse build bld_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse build bld_01jd3x9k2v6q8w4e5r7t9y1s3f
   dormouse build latest --json | jq .cost.total
 
 JSON: one object, as in GET /api/v1/builds/{id}.")]

@@ -15,7 +15,7 @@ use crate::cli::report::Outcome;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dormouse cancel bld_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse cancel bld_01jd3x9k2v6q8w4e5r7t9y1s3f
   dormouse cancel latest
 
 A build that has its result keeps it. `latest` is the newest pipeline.

@@ -22,13 +22,17 @@ pub(crate) struct Completions {
 impl Completions {
     pub(crate) fn run(self, ctx: &Context) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(
-            self.shell,
-            &mut crate::cli::command(),
-            "dormouse",
-            &mut script,
-        );
+        clap_complete::generate(self.shell, &mut visible(), "dormouse", &mut script);
         ctx.output.bytes(&script)?;
         Ok(Exit::Success)
     }
+}
+
+/// The command line without hidden commands, which some generators would complete.
+fn visible() -> clap::Command {
+    let whole = crate::cli::command();
+    let commands = whole.get_subcommands().filter(|one| !one.is_hide_set());
+    clap::Command::new("dormouse")
+        .args(whole.get_arguments().cloned())
+        .subcommands(commands.cloned())
 }

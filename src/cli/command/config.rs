@@ -17,7 +17,7 @@ use crate::config::{self, Effective, Loaded, Source};
 Examples:
   dormouse config check
   dormouse config show
-  dormouse config show --yaml > dormouse.yaml
+  dormouse config show --defaults --yaml > dormouse.yaml
 
 Values come from, each over the one before: built-in default, configuration file, environment
 (DORMOUSE_ENGINE_SWEEP_INTERVAL sets engine.sweep_interval), options of `dormouse serve`.")]
@@ -43,7 +43,7 @@ JSON: {\"file\", \"warnings\"}; problems come as an error on standard error.")]
     #[command(after_help = "\
 Examples:
   dormouse config show
-  dormouse config show --yaml > dormouse.yaml
+  dormouse config show --defaults --yaml > dormouse.yaml
   dormouse config show --json | jq '.[] | select(.source.kind != \"default\")'
 
 Secrets are never shown.
@@ -54,6 +54,9 @@ JSON: an array, an object per setting: {\"key\", \"value\", \"source\": {\"kind\
         /// As a configuration file, with the source of each value as a comment
         #[arg(long, conflicts_with_all = ["json", "output"])]
         yaml: bool,
+        /// Only the built-in defaults, whatever file and environment say
+        #[arg(long)]
+        defaults: bool,
     },
 }
 
@@ -61,7 +64,7 @@ impl Config {
     pub(crate) fn run(self, ctx: &Context) -> Outcome {
         match self.action {
             Action::Check { file } => check(ctx, file),
-            Action::Show { yaml } => show(ctx, yaml),
+            Action::Show { yaml, defaults } => show(ctx, yaml, defaults),
         }
     }
 }
@@ -84,8 +87,12 @@ fn check(ctx: &Context, file: Option<PathBuf>) -> Outcome {
     Ok(Exit::Success)
 }
 
-fn show(ctx: &Context, yaml: bool) -> Outcome {
-    let loaded = ctx.config(&[])?;
+fn show(ctx: &Context, yaml: bool, defaults: bool) -> Outcome {
+    let loaded = if defaults {
+        ctx.default_config()?
+    } else {
+        ctx.config(&[])?
+    };
     if yaml {
         let text = config::yaml(&loaded.effective)
             .map_err(|error| usage(format!("cannot write the settings as YAML: {error}")))?;

@@ -23,10 +23,13 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    pub(crate) async fn run(self, _ctx: &Context) -> Outcome {
-        app::demo(app::DemoOptions { keep: self.keep })
-            .await
-            .map_err(|error| Report::new(Exit::Failure, "demo", format!("{error:#}")))?;
+    pub(crate) async fn run(self, ctx: &Context) -> Outcome {
+        app::demo(app::DemoOptions {
+            keep: self.keep,
+            json: ctx.output.is_json(),
+        })
+        .await
+        .map_err(|error| Report::new(Exit::Failure, "demo", format!("{error:#}")))?;
         Ok(Exit::Success)
     }
 }

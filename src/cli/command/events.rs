@@ -17,7 +17,7 @@ const PAGE_ROWS: u32 = 200;
 #[command(after_help = "\
 Examples:
   dormouse events --limit 20
-  dormouse events --follow --subject vm_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse events --follow --subject vm_01jd3x9k2v6q8w4e5r7t9y1s3f
   dormouse events --after 0 --json | jq -r 'select(.kind == \"machine_gone\") | .message'
 
 JSON: a line per event, as in GET /api/v1/events.")]

@@ -19,7 +19,7 @@ const MOST_BUILDS: usize = 20;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dormouse explain bld_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse explain bld_01jd3x9k2v6q8w4e5r7t9y1s3f
   dormouse explain latest
 
 A pipeline stands for its unfinished builds; `latest` is the newest pipeline.

@@ -17,8 +17,8 @@ use crate::model::BuildId;
 #[command(after_help = "\
 Examples:
   dormouse logs latest --follow
-  dormouse logs bld_01jd3x9k2v6q8w4e5r7t9y1u3i --step unit --timestamps
-  dormouse logs bld_01jd3x9k2v6q8w4e5r7t9y1u3i --offset 1048576 > rest.log
+  dormouse logs bld_01jd3x9k2v6q8w4e5r7t9y1s3f --step unit --timestamps
+  dormouse logs bld_01jd3x9k2v6q8w4e5r7t9y1s3f --offset 1048576 > rest.log
 
 Standard output gets the bytes of the build and nothing else; notes go to standard error.
 --follow survives a restart of the server without losing or repeating a byte, and goes on with

@@ -13,8 +13,8 @@ use crate::model::MachineId;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dormouse machine show vm_01jd3x9k2v6q8w4e5r7t9y1u3i
-  dormouse machine end vm_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+  dormouse machine show vm_01jd3x9k2v6q8w4e5r7t9y1s3f
+  dormouse machine end vm_01jd3x9k2v6q8w4e5r7t9y1s3f")]
 pub(crate) struct Machine {
     #[command(subcommand)]
     action: Action,
@@ -25,7 +25,7 @@ enum Action {
     /// Show one machine
     #[command(after_help = "\
 Example:
-  dormouse machine show vm_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse machine show vm_01jd3x9k2v6q8w4e5r7t9y1s3f
 
 JSON: one object, as in GET /api/v1/machines/{id}.")]
     Show {
@@ -35,7 +35,7 @@ JSON: one object, as in GET /api/v1/machines/{id}.")]
     /// End a machine that has no build; a busy one is refused
     #[command(after_help = "\
 Example:
-  dormouse machine end vm_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse machine end vm_01jd3x9k2v6q8w4e5r7t9y1s3f
 
 JSON: the machine as it stands then.")]
     End {

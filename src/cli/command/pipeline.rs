@@ -15,7 +15,7 @@ use crate::cli::report::Outcome;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dormouse pipeline pl_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse pipeline pl_01jd3x9k2v6q8w4e5r7t9y1s3f
   dormouse pipeline latest
 
 JSON: one object, as in GET /api/v1/pipelines/{id}.")]

@@ -13,7 +13,7 @@ use crate::cli::report::Outcome;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dormouse retry bld_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse retry bld_01jd3x9k2v6q8w4e5r7t9y1s3f
   dormouse retry latest --follow
 
 The result is a new pipeline; what has run keeps its result, log and cost.

@@ -20,7 +20,7 @@ use crate::model::{Timestamp, TokenId};
 Examples:
   dormouse token create ci --role submitter
   dormouse token list
-  dormouse token revoke tok_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+  dormouse token revoke tok_01jd3x9k2v6q8w4e5r7t9y1s3f")]
 pub(crate) struct Token {
     #[command(subcommand)]
     action: Action,
@@ -57,7 +57,7 @@ JSON: an array of tokens, as in GET /api/v1/tokens.")]
     /// Stop accepting a token
     #[command(after_help = "\
 Example:
-  dormouse token revoke tok_01jd3x9k2v6q8w4e5r7t9y1u3i
+  dormouse token revoke tok_01jd3x9k2v6q8w4e5r7t9y1s3f
 
 JSON: {\"revoked\": ID}.")]
     Revoke {

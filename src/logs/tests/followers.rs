@@ -1,5 +1,7 @@
 //! Following a log while it is printed.
 
+use std::sync::atomic::Ordering;
+
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use super::super::LogError;
@@ -55,6 +57,7 @@ async fn it_goes_from_storage_to_memory_without_gap_or_repetition() {
     }
 }
 
+/// Longer than what a reader asks the index for at once.
 #[tokio::test]
 async fn a_lagging_follower_reads_from_storage_and_holds_up_nobody() {
     let world = World::new();
@@ -63,7 +66,7 @@ async fn a_lagging_follower_reads_from_storage_and_holds_up_nobody() {
     recorder.push(&text(0..100_000), at(0));
     let first = soon(follower.try_next()).await.unwrap().unwrap();
     let mut length = 100_000;
-    while length < 20_000_000 {
+    while length < 40_000_000 {
         recorder.push(&text(length..length + 100_000), at(0));
         length += 100_000;
         if recorder.wants_flush(at(0)) {
@@ -87,6 +90,25 @@ async fn it_waits_for_an_attempt_that_has_not_begun() {
     world.index.set_over(ATTEMPT);
     recorder.finish();
     assert_eq!(soon(follower).await.unwrap(), b"at last\n");
+}
+
+#[tokio::test]
+async fn others_that_begin_meanwhile_do_not_make_it_ask_the_index() {
+    let world = World::new();
+    let follower = tokio::spawn(drain(0, world.follow(0)));
+    for number in 100..1_100 {
+        drop(
+            world
+                .logs
+                .recorder(AttemptId::from_bits(number), 0, NO_LIMIT),
+        );
+        tokio::task::yield_now().await;
+    }
+    // Once at first, and by the clock: twice a second.
+    let asked = world.index.asked.load(Ordering::Relaxed);
+    assert!((1..100).contains(&asked), "{asked}");
+    world.index.set_over(ATTEMPT);
+    assert_eq!(soon(follower).await.unwrap(), b"");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -48,22 +48,25 @@ pub(super) fn pack_id(micros: i64, number: u64) -> PackId {
     PackId::from_bits(millis << 80 | u128::from(number))
 }
 
-/// Log text that differs at every place and compresses as logs do.
+/// Log text, the same at the same offset, that compresses as logs do. It repeats itself after a
+/// million bytes or so: no test could move bytes by just that.
 pub(super) fn text(range: Range<u64>) -> Vec<u8> {
-    const LINE: u64 = 64;
-    let first = range.start / LINE;
-    let last = range.end / LINE;
-    let lines: Vec<String> = (first..=last)
-        .map(|line| {
+    static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let line = |line: u32| {
             let unit = line * 7_919 % 1_009;
-            format!("{line:>12} [info] compiling unit {unit:<28}\n")
-        })
-        .collect();
-    let lines = lines.concat();
-    let skip = usize::try_from(range.start - first * LINE).unwrap();
+            format!("{line:>6} [info] compiling unit {unit}\n").into_bytes()
+        };
+        (0..30_000).flat_map(line).collect()
+    });
+    let skip = usize::try_from(range.start % TEXT.len() as u64).unwrap();
     let len = usize::try_from(range.end - range.start).unwrap();
-    assert_eq!(lines.len() as u64 % LINE, 0);
-    lines.as_bytes()[skip..skip + len].to_vec()
+    let mut bytes = Vec::with_capacity(len);
+    let mut part = &TEXT[skip..];
+    while bytes.len() < len {
+        bytes.extend_from_slice(&part[..part.len().min(len - bytes.len())]);
+        part = &TEXT;
+    }
+    bytes
 }
 
 /// What a write does.
@@ -202,6 +205,8 @@ impl ObjectStore for Storage {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     attempts: Mutex<BTreeMap<AttemptId, Row>>,
+    /// How often it was asked how a log stands.
+    pub(super) asked: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -256,6 +261,7 @@ impl Index {
 #[async_trait]
 impl ExtentIndex for Index {
     async fn standing(&self, attempt: AttemptId) -> Result<Option<Standing>, IndexError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let attempts = self.attempts.lock().unwrap();
         Ok(attempts.get(&attempt).map(|row| {
             let stored = row.stored();

@@ -138,7 +138,8 @@ impl Layout {
             return Ok(None);
         };
         let parsed = text.split_once(' ').and_then(|(pid, birth)| {
-            let pid = Pid::from_raw(pid.parse().ok()?)?;
+            // A negative number would be a process group to `kill`.
+            let pid = Pid::from_raw(pid.parse().ok().filter(|pid| *pid > 1)?)?;
             let birth = birth.trim().parse().ok()?;
             Some(Identity { pid, birth })
         });

@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInpu
 use super::printable::{quoted, shortened};
 use super::problem::{Place, Problem, Problems};
 use super::source::Source;
-use super::tree::{Entry, Node, Scalar, Value};
+use super::tree::{Entry, Node, Scalar, Style, Value};
 
 /// How big a document may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,11 +153,11 @@ impl Loader {
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain && tag.is_none();
+                let style = style_of(style, tag.is_some());
                 self.check_tag(tag.as_deref(), place);
                 self.count(1, place)?;
                 let text = text.into_owned();
-                let value = Value::Scalar(Scalar { text, plain });
+                let value = Value::Scalar(Scalar { text, style });
                 let end = place_of(span.end);
                 self.finish(Node { place, end, value }, anchor)?;
             }
@@ -255,7 +255,7 @@ impl Loader {
         };
         let refusal = match node.value {
             Value::Scalar(scalar) if scalar.is_null() => "a key is missing".to_owned(),
-            Value::Scalar(scalar) if scalar.plain && scalar.text == "<<" => {
+            Value::Scalar(scalar) if scalar.style == Style::Plain && scalar.text == "<<" => {
                 "merge keys are not supported; write the keys out".to_owned()
             }
             Value::Scalar(scalar) => {
@@ -343,6 +343,15 @@ fn size(node: &Node) -> (usize, usize) {
         Value::Map(entries) => entries.iter().fold((1, 0), |sum, entry| {
             add(add(sum, (0, entry.key.len())), size(&entry.value))
         }),
+    }
+}
+
+fn style_of(style: ScalarStyle, tagged: bool) -> Style {
+    match style {
+        ScalarStyle::Plain if tagged => Style::Quoted,
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Style::Quoted,
+        ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
     }
 }
 

@@ -21,7 +21,7 @@ pub use problem::{Place, Problem, Problems};
 pub(in crate::spec) use read::unknown;
 pub use read::{Field, Key, Table};
 pub use source::Source;
-pub use tree::{Entry, Node, Scalar, Value};
+pub use tree::{Entry, Node, Scalar, Style, Value};
 
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,11 @@ impl Problems {
         });
     }
 
+    /// How many were found.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

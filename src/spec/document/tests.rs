@@ -86,7 +86,8 @@ fn odd_documents() {
         ("scalar alone", "hello"),
     ];
     let shown = documents.map(|(name, text)| format!("{name:22} {}", read(text)));
-    insta::assert_snapshot!(shown.join("\n"));
+    let shown = shown.join("\n");
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
@@ -142,7 +143,8 @@ fn a_reader_collects_every_problem_in_document_order() {
     assert!(table.required("user", &mut problems).is_none());
     let found = problems.finish(Some(())).unwrap_err();
     let lines: Vec<_> = found.iter().map(Problem::to_string).collect();
-    insta::assert_snapshot!(lines.join("\n"));
+    let shown = lines.join("\n");
+    insta::assert_snapshot!(shown);
 }
 
 #[test]

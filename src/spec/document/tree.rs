@@ -30,8 +30,19 @@ pub enum Value {
 pub struct Scalar {
     /// The text in the document, unquoted: `3.10` is `3.10`.
     pub text: String,
-    /// Whether it stood without quotes, so that it may be a number, a flag or nothing.
-    pub plain: bool,
+    /// How it was written.
+    pub style: Style,
+}
+
+/// How a scalar was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Bare, so that it may be a number, a flag or nothing.
+    Plain,
+    /// In quotes, or with a tag that says text.
+    Quoted,
+    /// As a block of lines behind `|` or `>`.
+    Block,
 }
 
 /// A key of a map with its value.
@@ -48,14 +59,15 @@ pub struct Entry {
 impl Scalar {
     /// Whether it is nothing: an empty place, `~` or `null`.
     pub fn is_null(&self) -> bool {
-        self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+        self.style == Style::Plain
+            && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
     /// The flag that it is, if it is one.
     pub fn flag(&self) -> Option<bool> {
         match self.text.as_str() {
-            "true" | "True" | "TRUE" if self.plain => Some(true),
-            "false" | "False" | "FALSE" if self.plain => Some(false),
+            "true" | "True" | "TRUE" if self.style == Style::Plain => Some(true),
+            "false" | "False" | "FALSE" if self.style == Style::Plain => Some(false),
             _ => None,
         }
     }
@@ -101,7 +113,8 @@ impl Scalar {
             return flag.into();
         }
         let number = serde_json::from_str::<serde_json::Number>(&self.text).ok();
-        match number.filter(|number| self.plain && number.to_string() == self.text) {
+        match number.filter(|number| self.style == Style::Plain && number.to_string() == self.text)
+        {
             Some(number) => number.into(),
             None => self.text.as_str().into(),
         }

@@ -123,12 +123,14 @@ impl<'e> Reading<'e> {
         RequirementSource {
             capability,
             texts: texts.collect(),
-            listed: items.iter().any(|item| item.path() != field.path()),
+            listed: !field.is_scalar(),
         }
     }
 
     fn steps(self, field: &Field<'e>, problems: &mut Problems) -> Vec<StepSource<'e>> {
-        let items = field.list(problems).unwrap_or_default();
+        let Some(items) = field.list(problems) else {
+            return Vec::new();
+        };
         let most = self.limits.steps;
         if items.len() > most {
             let message = format!("{} steps; at most {most} are accepted", items.len());

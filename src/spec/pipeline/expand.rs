@@ -247,13 +247,13 @@ impl Rendering<'_> {
     fn steps(&mut self, sources: &[StepSource<'_>]) -> Vec<Step> {
         let mut names = BTreeSet::new();
         let mut steps = Vec::with_capacity(sources.len());
-        for source in sources {
+        for (index, source) in sources.iter().enumerate() {
             let Some(run) = self.run(&source.run) else {
                 continue;
             };
             let name = match &source.name {
                 Some(name) => self.step_name(name, &mut names),
-                None => Some(free_name(&run, &mut names)),
+                None => Some(free_name(&run, index + 1, &mut names)),
             };
             steps.extend(name.map(|name| Step {
                 name,
@@ -334,11 +334,12 @@ impl Rendering<'_> {
     }
 }
 
-/// A name for a step that has none: its first line that says something, numbered if it is taken.
-fn free_name(run: &str, names: &mut BTreeSet<String>) -> String {
+/// A name for a step that has none: its first line that says something, with the number of the step
+/// if that is taken.
+fn free_name(run: &str, number: usize, names: &mut BTreeSet<String>) -> String {
     let line = run.lines().map(str::trim).find(|line| !line.is_empty());
     let name = shortened(line.unwrap_or("step"), STEP_NAME_CHARACTERS);
-    let numbered = (2..).map(|number| format!("{name} ({number})"));
+    let numbered = (number..).map(|number| format!("{name} ({number})"));
     let mut free = std::iter::once(name.clone()).chain(numbered);
     let free = free.find(|name| !names.contains(name)).unwrap_or(name);
     names.insert(free.clone());

@@ -36,6 +36,7 @@ pub(super) fn read_matrix(
     limit: usize,
     problems: &mut Problems,
 ) -> Option<Vec<Combination>> {
+    let told = problems.len();
     let mut axes: Vec<Axis> = Vec::new();
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     for (key, field) in field.entries(problems)? {
@@ -53,10 +54,13 @@ pub(super) fn read_matrix(
         return None;
     }
     if combinations.is_empty() {
-        field.refuse(
-            problems,
-            "the matrix has no combination; expected at least one",
-        );
+        // With values that could not be read there is no telling.
+        if problems.len() == told {
+            field.refuse(
+                problems,
+                "the matrix has no combination; expected at least one",
+            );
+        }
         return None;
     }
     check_unique(field, &combinations, problems);
@@ -258,8 +262,7 @@ fn add_includes(axes: &[Axis], include: &[Rule<'_>], combinations: &mut Vec<Comb
                 .all(|pair| combination.has(pair));
             if agrees {
                 added = true;
-                rule.iter()
-                    .for_each(|(key, value)| combination.set(key, value));
+                combination.set_all(rule);
             }
         }
         if !added {

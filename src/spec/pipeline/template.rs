@@ -11,7 +11,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Template, UndefinedBehavior, Value, filters};
 
-use crate::spec::document::{Field, Place, Problems, Source, shortened};
+use crate::spec::document::{Field, Place, Problems, Source, quoted, shortened};
 
 /// What begins an expression.
 const OPEN: &str = "${{";
@@ -21,11 +21,11 @@ const CLOSE: &str = "}}";
 /// Instructions that rendering one text may take: some three thousand expressions.
 const FUEL: u64 = 10_000;
 
+/// Longest expression: many times what belongs into a document.
+const EXPRESSION_BYTES: usize = 500;
+
 /// Longest result of `replace`, in bytes. It is the one filter that multiplies, and filters chain.
 const REPLACED_BYTES: usize = 4 << 10;
-
-/// The filters there are.
-const FILTERS: &str = "default, lower, replace, trim, upper";
 
 /// Longest message of the library that is passed on, in characters.
 const MESSAGE_CHARACTERS: usize = 200;
@@ -119,8 +119,8 @@ impl<'d> Templates<'d> {
         if !text.contains(OPEN) {
             return Some(compiled);
         }
-        if let Some((offset, sign)) = unsupported(text) {
-            let message = format!("template: `{sign}` is not supported outside of quotes");
+        if let Err((offset, refusal)) = check_expressions(text) {
+            let message = format!("template: {refusal}");
             problems.add(compiled.place_of(offset), field.path(), message);
             return None;
         }
@@ -148,27 +148,33 @@ fn syntax() -> Result<SyntaxConfig, Error> {
         .build()
 }
 
-/// The first sign in an expression that could make texts or work grow without measure (the library
-/// repeats texts with `*`, up to 100 MB a time), or that opens braces and brackets, without which
-/// `}}` is an end wherever it stands outside of quotes. Its offset, and the sign.
-fn unsupported(text: &str) -> Option<(usize, char)> {
+/// Refuses, before the library sees them, expressions that could make it use memory or stack
+/// without measure. Where, and why.
+fn check_expressions(text: &str) -> Result<(), (usize, String)> {
     let mut seen = 0;
-    while let Some(found) = text.get(seen..)?.find(OPEN) {
+    while let Some(found) = text.get(seen..).and_then(|rest| rest.find(OPEN)) {
         let inside = seen + found + OPEN.len();
-        match expression(text.get(inside..)?) {
-            Ok(length) => seen = inside + length,
-            Err((offset, sign)) => return Some((inside + offset, sign)),
-        }
+        let length = check_expression(text.get(inside..).unwrap_or(""))
+            .map_err(|refusal| (inside, refusal))?;
+        seen = inside + length;
     }
-    None
+    Ok(())
 }
 
-/// Length of the expression that `text` begins with, its end included, or the sign that it must not
-/// have.
-fn expression(text: &str) -> Result<usize, (usize, char)> {
+/// The length of the expression that `text` begins with, its end included.
+///
+/// Refused are `*`, with which the library repeats texts up to 100 MB a time; braces and brackets,
+/// without which `}}` is an end wherever it stands outside of quotes; and long expressions, because
+/// the library follows nesting (and every chain of operators and filters nests) on the stack.
+fn check_expression(text: &str) -> Result<usize, String> {
     let mut quote = None;
     let mut characters = text.char_indices();
     while let Some((offset, c)) = characters.next() {
+        if offset > EXPRESSION_BYTES {
+            return Err(format!(
+                "an expression is longer than {EXPRESSION_BYTES} bytes"
+            ));
+        }
         if let Some(open) = quote {
             if c == '\\' {
                 characters.next();
@@ -180,7 +186,12 @@ fn expression(text: &str) -> Result<usize, (usize, char)> {
         match c {
             '"' | '\'' => quote = Some(c),
             '}' if characters.as_str().starts_with('}') => return Ok(offset + CLOSE.len()),
-            '*' | '{' | '}' | '[' | ']' | '\0' => return Err((offset, c)),
+            '*' | '{' | '}' | '[' | ']' | '\0' => {
+                return Err(format!(
+                    "{} is not supported outside of quotes",
+                    quoted(&c.to_string())
+                ));
+            }
             _ => {}
         }
     }
@@ -214,15 +225,9 @@ impl<'e> Text<'e> {
     fn refuse(&self, error: &Error, known: &str, problems: &mut Problems) {
         let detail = error
             .detail()
-            .map_or_else(|| error.kind().to_string(), str::to_owned);
-        let detail = shortened(&detail, MESSAGE_CHARACTERS);
-        let hint = if error.kind() == ErrorKind::UndefinedError {
-            format!("; known: {known}")
-        } else if error.kind() == ErrorKind::UnknownFilter {
-            format!("; known: {FILTERS}")
-        } else {
-            String::new()
-        };
+            .map(|detail| shortened(detail, MESSAGE_CHARACTERS));
+        let detail = detail.unwrap_or_else(|| error.kind().to_string());
+        let hint = hint(error.kind(), known);
         let offset = error.range().map_or(0, |range| range.start);
         let message = format!("template: {detail}{hint}");
         problems.add(self.place_of(offset), self.field.path(), message);
@@ -238,6 +243,21 @@ impl<'e> Text<'e> {
         self.source
             .find(OPEN, index, node.place, node.end)
             .unwrap_or(node.place)
+    }
+}
+
+/// What there is instead.
+fn hint(kind: ErrorKind, known: &str) -> String {
+    if kind == ErrorKind::UndefinedError {
+        format!("; known: {known}")
+    } else if kind == ErrorKind::UnknownFilter {
+        "; known: default, lower, replace, trim, upper".to_owned()
+    } else if kind == ErrorKind::UnknownTest {
+        "; known: defined".to_owned()
+    } else if kind == ErrorKind::OutOfFuel {
+        "; one text has too many expressions".to_owned()
+    } else {
+        String::new()
     }
 }
 

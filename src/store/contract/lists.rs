@@ -3,7 +3,7 @@
 use super::Fixture;
 use super::samples::{Samples, attempt_id, build_id, machine_id, pipeline_id, time, token_id};
 use crate::model::{
-    Build, BuildId, BuildResult, BuildState, Change, ImageState, MachineId, PipelineId, Subject,
+    Build, BuildId, BuildResult, Change, ImageState, MachineId, PipelineId, Subject,
 };
 use crate::store::{BuildFilter, Page, Store};
 
@@ -85,17 +85,13 @@ pub(in crate::store) async fn builds_are_filtered_by_every_combination<F: Fixtur
 }
 
 async fn is_filtered(store: &dyn Store, builds: &[Build], filter: &BuildFilter) {
-    let result = |build: &Build| match &build.state {
-        BuildState::Finished { result, .. } => Some(*result),
-        _ => None,
-    };
     let expected: Vec<BuildId> = builds
         .iter()
         .rev()
         .filter(|b| filter.pipeline.is_none_or(|id| b.spec.pipeline == id))
         .filter(|b| filter.project.as_ref().is_none_or(|p| b.spec.project == *p))
         .filter(|b| filter.state.as_ref().is_none_or(|s| b.state.word() == s))
-        .filter(|b| filter.result.is_none_or(|r| result(b) == Some(r)))
+        .filter(|b| filter.result.is_none_or(|r| b.state.result() == Some(r)))
         .map(|b| b.id)
         .filter(|id| *id < build_id(90))
         .take(7)
@@ -138,10 +134,8 @@ pub(in crate::store) async fn pipelines_come_in_pages_with_tallies<F: Fixture>()
     for (pipeline, tally) in all {
         let mut expected = crate::store::Tally::new();
         for build in builds.iter().filter(|b| b.spec.pipeline == pipeline.id) {
-            let word = match &build.state {
-                BuildState::Finished { result, .. } => result.word(),
-                unfinished => unfinished.word(),
-            };
+            let word = build.state.result().map(BuildResult::word);
+            let word = word.unwrap_or(build.state.word());
             *expected.entry(word.to_owned()).or_default() += 1;
         }
         assert_eq!(tally, expected);

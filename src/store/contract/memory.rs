@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::Fixture;
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildState, Change, Entry, Event, Extent, Image,
+    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image,
     ImageState, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
     Span, Subject, Timestamp, Token, TokenId,
 };
@@ -75,6 +75,7 @@ fn parent(exists: bool) -> Result<(), Refusal> {
 }
 
 impl Tables {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "one match in two functions")]
     fn apply(&mut self, change: &Change) -> Result<(), Refusal> {
         match change.clone() {
             Change::InsertPipeline(new) => {
@@ -87,7 +88,11 @@ impl Tables {
                 parent(self.pipelines.contains_key(&new.spec.pipeline))?;
                 insert(&mut self.builds, new.id, new)
             }
-            Change::UpdateBuild(new, read) => {
+            Change::UpdateBuild(mut new, read) => {
+                // What was submitted never changes.
+                if let Some(stored) = self.builds.get(&new.id) {
+                    new.spec = stored.spec.clone();
+                }
                 update(&mut self.builds, &new.id.clone(), new, |b| b.rev == read)
             }
             Change::InsertAttempt(new) => {
@@ -112,10 +117,15 @@ impl Tables {
                 self.keys.remove(&machine);
                 Ok(())
             }
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "the other half of one match"
+            )]
             change => self.apply_rest(change),
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "one match in two functions")]
     fn apply_rest(&mut self, change: Change) -> Result<(), Refusal> {
         match change {
             Change::InsertImage(new) => {
@@ -150,6 +160,10 @@ impl Tables {
                 token.revoked_at.get_or_insert(at);
                 Ok(())
             }
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "the other half of one match"
+            )]
             other => unreachable!("{other:?} is handled above"),
         }
     }
@@ -162,10 +176,8 @@ impl Tables {
     fn tally(&self, pipeline: PipelineId) -> Tally {
         let mut tally = Tally::new();
         for build in self.builds.values().filter(|b| b.spec.pipeline == pipeline) {
-            let word = match &build.state {
-                BuildState::Finished { result, .. } => result.word(),
-                unfinished => unfinished.word(),
-            };
+            let word = build.state.result().map(BuildResult::word);
+            let word = word.unwrap_or(build.state.word());
             *tally.entry(word.to_owned()).or_default() += 1;
         }
         tally
@@ -217,10 +229,9 @@ impl Tables {
         };
         let mut needed = BTreeMap::new();
         for id in builds.iter().flat_map(|build| &build.spec.needs) {
-            if let Some(BuildState::Finished { result, .. }) =
-                self.builds.get(id).map(|build| &build.state)
-            {
-                needed.insert(*id, *result);
+            let build = self.builds.get(id);
+            if let Some(result) = build.and_then(|build| build.state.result()) {
+                needed.insert(*id, result);
             }
         }
         OpenWork {
@@ -353,7 +364,7 @@ impl Store for MemoryStore {
         at: Page<BuildId>,
     ) -> Result<Vec<Build>, StoreError> {
         let wanted = |b: &Build| {
-            let has_result = |wanted| matches!(&b.state, BuildState::Finished { result, .. } if *result == wanted);
+            let has_result = |wanted| b.state.result() == Some(wanted);
             filter.pipeline.is_none_or(|id| b.spec.pipeline == id)
                 && filter.project.as_ref().is_none_or(|p| b.spec.project == *p)
                 && filter.state.as_ref().is_none_or(|s| b.state.word() == s)

@@ -18,6 +18,7 @@ use super::Store;
 pub(in crate::store) use costs::*;
 pub(in crate::store) use lists::*;
 pub(in crate::store) use properties::*;
+pub(in crate::store) use samples::{Samples, attempt_id, build_id, machine_id, pipeline_id};
 pub(in crate::store) use values::*;
 pub(in crate::store) use writes::*;
 

@@ -26,11 +26,11 @@ fn change((kind, id, other, rev, more): Draw) -> Change {
     let version = u32::try_from(other).unwrap();
     let seconds = i64::try_from(id * 3_000 + more * 977).unwrap();
     let name = ["alpine", "debian"][usize::from(id > 1)];
-    let image_state = [
-        ImageState::Active,
-        ImageState::Superseded,
-        ImageState::Removed,
-    ];
+    let image_state = |n: u64| match n % 3 {
+        0 => ImageState::Active,
+        1 => ImageState::Superseded,
+        _ => ImageState::Removed,
+    };
     match kind {
         0 => {
             let mut pipeline = Samples::pipeline(id);
@@ -42,12 +42,13 @@ fn change((kind, id, other, rev, more): Draw) -> Change {
         2 | 3 => {
             let mut build = Samples::build(id, other, Samples::build_state(more));
             (build.rev, build.attempts) = (rev + 1, version);
-            build.cancel = (more % 2 == 0).then(Samples::cancel);
+            build.cancel = more.is_multiple_of(2).then(Samples::cancel);
             Change::UpdateBuild(build, rev)
         }
-        4 => Change::InsertAttempt(Samples::attempt(id, other, 1 + version % 2)),
+        // Two attempts want to be a build's first.
+        4 => Change::InsertAttempt(Samples::attempt(id, id / 2, 1)),
         5 => {
-            let attempt = Samples::attempt(id, other, 1);
+            let attempt = Samples::attempt(id, id / 2, 1);
             Change::UpdateAttempt(Samples::attempt_later(&attempt, rev + 1), rev)
         }
         6 => Change::InsertMachine(Samples::machine(id, Samples::machine_state(more))),
@@ -58,9 +59,9 @@ fn change((kind, id, other, rev, more): Draw) -> Change {
         }
         8 => Change::PutMachineKeys(Samples::keys(id)),
         9 => Change::DeleteMachineKeys(machine_id(id)),
-        10 => Change::InsertImage(Samples::image(name, version, image_state[id as usize % 3])),
+        10 => Change::InsertImage(Samples::image(name, version, image_state(id))),
         11 => {
-            let mut image = Samples::image(name, version, image_state[more as usize % 3]);
+            let mut image = Samples::image(name, version, image_state(more));
             image.rev = rev + 1;
             Change::UpdateImage(image, rev)
         }
@@ -75,6 +76,7 @@ fn change((kind, id, other, rev, more): Draw) -> Change {
 }
 
 /// A list, with parents before what belongs to them.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest has no children")]
 fn list() -> impl Strategy<Value = Vec<Change>> {
     proptest::collection::vec(draws(), 0..6).prop_map(|draws| {
         let mut changes: Vec<Change> = draws.into_iter().map(change).collect();
@@ -146,7 +148,7 @@ async fn everything_of(store: &dyn Store, n: u64) -> Vec<String> {
         format!("{:?}", store.attempt(attempt_id(n)).await),
         format!("{:?}", store.attempts(build_id(n)).await),
         format!("{:?}", store.machine(machine_id(n)).await),
-        format!("{:?}", store.machines(n % 2 == 0, machines).await),
+        format!("{:?}", store.machines(n.is_multiple_of(2), machines).await),
         // Secrets do not print; their presence does.
         format!("{:?}", store.machine_keys(machine_id(n)).await),
         format!("{:?}", store.images(Some(name)).await),

@@ -353,9 +353,9 @@ impl Samples {
         }
     }
 
-    /// An entry of a build, or of none for an even `n` that is a multiple of 4.
+    /// An entry of build `n`, or of none if `n` is a multiple of 4.
     pub(in crate::store) fn entry(n: u64, seconds: i64, amount: i64) -> Entry {
-        let build = (n % 4 != 0).then_some(n);
+        let build = (!n.is_multiple_of(4)).then_some(n);
         let category = [
             Category::Boot,
             Category::Work,

@@ -41,6 +41,10 @@ pub(in crate::store) async fn every_value_comes_back_as_it_was_written<F: Fixtur
 }
 
 /// Reads the value of an inserting change by its id.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the list has only what inserts"
+)]
 async fn comes_back(store: &dyn Store, change: Change) {
     match change {
         Change::InsertPipeline(p) => {

@@ -303,15 +303,15 @@ pub(in crate::store) async fn a_long_list_is_one_commit<F: Fixture>() {
         list.push(Change::InsertBuild(build));
         list.push(Change::AppendEvent(Samples::event(n)));
     }
-    let mut refused = list.clone();
-    refused.push(Change::RevokeToken(token_id(1), time(0)));
-    conflicting_row(store.commit(refused).await);
+    let mut with_conflict = list.clone();
+    with_conflict.push(Change::RevokeToken(token_id(1), time(0)));
+    conflicting_row(store.commit(with_conflict).await);
     assert_eq!(store.last_event().await.unwrap(), 0);
     store.commit(list).await.unwrap();
     assert_eq!(store.last_event().await.unwrap(), 3_000);
-    let last = store.build(build_id(2_999)).await.unwrap();
+    let newest = store.build(build_id(2_999)).await.unwrap();
     assert_eq!(
-        last,
+        newest,
         Some(Samples::build(2_999, 1, Samples::build_state(2_999)))
     );
 }

@@ -1,4 +1,4 @@
-//! SQLite: the embedded engine, one file for one process.
+//! `SQLite`: the embedded engine, one file for one process.
 //!
 //! One task writes (`writer`), up to four connections read; in write-ahead mode neither waits for
 //! the other. Durability is `synchronous=FULL`: what is committed survives a power cut.

@@ -1,9 +1,9 @@
-//! Opening the database file: connections, schema, and room in the write-ahead log.
+//! Opening the database file: connections and schema.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -30,19 +30,11 @@ const CACHE_KIB: u32 = 2_048;
 const READERS: u32 = 4;
 
 /// Readers beyond need are closed after this long.
-const READER_IDLE: Duration = Duration::from_secs(60);
+const READER_IDLE: Duration = Duration::from_mins(1);
 
 /// Pages in the write-ahead log after which it is copied into the database. Each copy costs two
-/// flushes; with twice SQLite's default it is one commit in a few hundred.
+/// flushes; with twice the usual number it is one commit in a few hundred.
 const CHECKPOINT_PAGES: u32 = 2_000;
-
-/// Size up to which the write-ahead log is filled with zeros: what it holds between two copies,
-/// with some room (a page and its header are 4,120 bytes).
-///
-/// A flush of bytes written over allocated ones took 0.1 ms on ext4 where a flush of a file that
-/// had grown took 5 ms, for the file system has to commit its journal then. SQLite starts over
-/// at the beginning of the log after each copy, so this room is used again and again.
-const LOG_ROOM: u64 = (CHECKPOINT_PAGES as u64 + 256) * 4_120;
 
 /// The migrations, oldest first. Applied ones are never edited.
 fn migrator() -> Migrator {
@@ -102,9 +94,6 @@ pub(super) async fn connect(
     migrate(&mut connection)
         .await
         .map_err(|problem| opening(&path, &problem))?;
-    make_log_room(&mut connection, &path)
-        .await
-        .map_err(|error| opening(&path, &error))?;
     Ok(connection)
 }
 
@@ -116,7 +105,7 @@ fn opening(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
 }
 
 /// Makes the file, if there is none, so that only its owner reads it: it holds private keys.
-/// SQLite gives its companion files the same rights.
+/// Its companion files get the same rights.
 fn create_private(path: &Path) -> io::Result<()> {
     // Never opens an existing file: closing it again would drop the locks that another connection
     // of this process may have on it.
@@ -133,7 +122,7 @@ fn create_private(path: &Path) -> io::Result<()> {
 }
 
 /// Connects, and tries again while another process switches the new file to write-ahead logging:
-/// SQLite does not wait for that lock.
+/// nothing waits for that lock by itself.
 async fn connect_patiently(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
     let mut waited = Duration::ZERO;
     loop {
@@ -177,34 +166,13 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), SchemaProblem>
     migrator
         .run_direct(None, &mut *transaction, false)
         .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(found) => SchemaProblem::Newer {
-                found,
-                known: migrator.iter().map(|m| m.version).max().unwrap_or(0),
-            },
-            other => SchemaProblem::Failed(other),
+        .map_err(|error| {
+            if let MigrateError::VersionMissing(found) = error {
+                let known = migrator.iter().map(|m| m.version).max().unwrap_or(0);
+                SchemaProblem::Newer { found, known }
+            } else {
+                SchemaProblem::Failed(error)
+            }
         })?;
     transaction.commit().await.map_err(SchemaProblem::Database)
-}
-
-/// Fills the write-ahead log with zeros up to [`LOG_ROOM`].
-///
-/// Under the write lock nobody else appends to it; behind the last transaction SQLite expects
-/// nothing, or remains of older ones, and zeros are neither.
-async fn make_log_room(connection: &mut SqliteConnection, path: &Path) -> sqlx::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    let transaction = connection.begin_with(statements::BEGIN).await?;
-    let filled = tokio::task::spawn_blocking(move || fill_with_zeros(&PathBuf::from(name))).await;
-    transaction.rollback().await?;
-    filled.unwrap_or_else(|error| Err(io::Error::other(error)))?;
-    Ok(())
-}
-
-fn fill_with_zeros(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(path)?;
-    let missing = LOG_ROOM.saturating_sub(file.metadata()?.len());
-    io::copy(&mut io::Read::take(io::repeat(0), missing), &mut file)?;
-    file.flush()?;
-    file.sync_all()
 }

@@ -41,7 +41,7 @@ pub(super) type CostColumns = (
     Option<i64>,
 );
 
-fn corrupt(kind: &str, id: &str, detail: impl ToString) -> StoreError {
+fn corrupt(kind: &str, id: &str, detail: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt {
         row: format!("{kind} {id}"),
         detail: detail.to_string(),
@@ -54,9 +54,9 @@ fn json<T: DeserializeOwned>(kind: &str, id: &str, text: &str) -> Result<T, Stor
 
 fn number<T: TryFrom<i64>>(kind: &str, id: &str, value: i64) -> Result<T, StoreError>
 where
-    T::Error: ToString,
+    T::Error: std::fmt::Display,
 {
-    T::try_from(value).map_err(|error| corrupt(kind, id, format!("{value}: {}", error.to_string())))
+    T::try_from(value).map_err(|error| corrupt(kind, id, format!("{value}: {error}")))
 }
 
 /// One of our words, as serde knows them.

@@ -19,11 +19,46 @@ macro_rules! statements {
 
 /// The columns of a build, as `rows::build` takes them.
 macro_rules! select_builds {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT b.id, s.spec, b.standing, b.attempts, b.cancel, b.rev \
              FROM builds AS b CROSS JOIN build_specs AS s ON s.build = b.id ",
             $rest
+        )
+    };
+}
+
+/// A page of each result, of which the newest are taken: finished builds without a look at the
+/// unfinished ones, however many those are.
+macro_rules! newest_of_each_result {
+    ($filter:literal) => {
+        concat!(
+            "WHERE b.id IN (",
+            newest_of_result!($filter, "success"),
+            " UNION ALL ",
+            newest_of_result!($filter, "failure"),
+            " UNION ALL ",
+            newest_of_result!($filter, "canceled"),
+            " UNION ALL ",
+            newest_of_result!($filter, "timed_out"),
+            " UNION ALL ",
+            newest_of_result!($filter, "infra_failure"),
+            " UNION ALL ",
+            newest_of_result!($filter, "skipped"),
+            " ORDER BY id DESC LIMIT ?2) ORDER BY b.id DESC"
+        )
+    };
+}
+
+/// A page of one result.
+macro_rules! newest_of_result {
+    ($filter:literal, $result:literal) => {
+        concat!(
+            "SELECT id FROM (SELECT id FROM builds WHERE ",
+            $filter,
+            "result = '",
+            $result,
+            "' AND id < ?1 ORDER BY id DESC LIMIT ?2)"
         )
     };
 }
@@ -170,17 +205,8 @@ statements! {
     BUILDS_OF_PROJECT_BY_RESULT = select_builds!(
         "WHERE b.project = ?4 AND b.result = ?3 AND b.id < ?1 ORDER BY b.id DESC LIMIT ?2"
     );
-    /// A page of each result (`?3`, a JSON array of the words), of which the newest are taken.
-    BUILDS_FINISHED = select_builds!(
-        "WHERE b.id IN (SELECT f.id FROM json_each(?3) AS r CROSS JOIN builds AS f ON f.id IN \
-         (SELECT id FROM builds WHERE result = r.value AND id < ?1 ORDER BY id DESC LIMIT ?2) \
-         ORDER BY f.id DESC LIMIT ?2) ORDER BY b.id DESC"
-    );
-    BUILDS_OF_PROJECT_FINISHED = select_builds!(
-        "WHERE b.id IN (SELECT f.id FROM json_each(?3) AS r CROSS JOIN builds AS f ON f.id IN \
-         (SELECT id FROM builds WHERE project = ?4 AND result = r.value AND id < ?1 \
-         ORDER BY id DESC LIMIT ?2) ORDER BY f.id DESC LIMIT ?2) ORDER BY b.id DESC"
-    );
+    BUILDS_FINISHED = select_builds!(newest_of_each_result!(""));
+    BUILDS_OF_PROJECT_FINISHED = select_builds!(newest_of_each_result!("project = ?3 AND "));
     ATTEMPT = "SELECT id, body FROM attempts WHERE id = ?1";
     ATTEMPTS = "SELECT id, body FROM attempts WHERE build = ?1 ORDER BY number";
 
@@ -242,7 +268,9 @@ statements! {
         WHERE hash = ?1 AND revoked_at IS NULL";
     TOKENS = "SELECT id, revoked_at, body FROM tokens ORDER BY id DESC";
 
-    OPEN_BUILDS = select_builds!("WHERE b.result IS NULL ORDER BY b.id");
+    OPEN_BUILDS = select_builds!(
+        "WHERE b.id IN (SELECT id FROM builds WHERE result IS NULL) ORDER BY b.id"
+    );
     OPEN_ATTEMPTS = "SELECT id, body FROM attempts WHERE id IN (SELECT value FROM json_each(?1)) \
         ORDER BY id";
     OPEN_MACHINES = "SELECT id, body FROM machines WHERE state <> 'gone' ORDER BY id";

@@ -310,7 +310,7 @@ fn failure(error: &sqlx::Error) -> Failure {
     }
 }
 
-/// SQLite's result code without its extension.
+/// The library's result code without its extension.
 pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<i32>().ok().map(|code| code & 0xff)

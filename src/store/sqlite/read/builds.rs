@@ -8,9 +8,6 @@ use crate::store::sqlite::rows::{self, BuildRow};
 use crate::store::sqlite::statements;
 use crate::store::{BuildFilter, Page, StoreError};
 
-/// Every result, as a JSON array of words: the parameter of lists of finished builds.
-const RESULTS: &str = r#"["success","failure","canceled","timed_out","infra_failure","skipped"]"#;
-
 /// The word of `BuildState::Finished`.
 const FINISHED: &str = "finished";
 
@@ -71,12 +68,10 @@ fn query<'q>(filter: &'q BuildFilter, page: &Page<BuildId>) -> Option<Query<'q>>
                 .bind(state)
                 .bind(project),
         ),
-        (Standing::Finished, None) => Some(listed(statements::BUILDS_FINISHED).bind(RESULTS)),
-        (Standing::Finished, Some(project)) => Some(
-            listed(statements::BUILDS_OF_PROJECT_FINISHED)
-                .bind(RESULTS)
-                .bind(project),
-        ),
+        (Standing::Finished, None) => Some(listed(statements::BUILDS_FINISHED)),
+        (Standing::Finished, Some(project)) => {
+            Some(listed(statements::BUILDS_OF_PROJECT_FINISHED).bind(project))
+        }
         (Standing::Result(result), None) => {
             Some(listed(statements::BUILDS_BY_RESULT).bind(result.word()))
         }

@@ -75,7 +75,7 @@ fn before<Id: ToString>(page: &Page<Id>) -> String {
         .map_or_else(|| BEHIND_ALL_IDS.to_owned(), ToString::to_string)
 }
 
-/// An offset or number as SQLite holds it; none there is higher.
+/// An offset or number as a column holds it; none there is higher.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

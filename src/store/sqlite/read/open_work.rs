@@ -56,8 +56,8 @@ fn bound_attempts(builds: &[Build]) -> String {
     let ids = builds
         .iter()
         .filter_map(|build| build.state.binding())
-        .map(|(_, attempt)| serde_json::Value::from(attempt.to_string()));
-    serde_json::Value::from_iter(ids).to_string()
+        .map(|(_, attempt)| attempt.to_string());
+    ids.collect::<serde_json::Value>().to_string()
 }
 
 /// Results of the finished builds that `builds` need.
@@ -69,8 +69,12 @@ async fn needed(
         .iter()
         .flat_map(|build| build.spec.needs.iter().copied())
         .collect();
-    let list = serde_json::Value::from_iter(ids.iter().map(ToString::to_string)).to_string();
-    let found: Vec<BodyRow> = all(snapshot, sqlx::query(statements::RESULTS).bind(list)).await?;
+    let list: serde_json::Value = ids.iter().map(ToString::to_string).collect();
+    let found: Vec<BodyRow> = all(
+        snapshot,
+        sqlx::query(statements::RESULTS).bind(list.to_string()),
+    )
+    .await?;
     found
         .iter()
         .map(|row| Ok((rows::build_id(&row.0)?, rows::result(row)?)))

@@ -1,6 +1,15 @@
 //! The contract suite, and what only this engine can get wrong.
 
+mod failures;
+mod power_cut;
+mod schema;
+mod statements;
+
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tempfile::TempDir;
 
 use super::SqliteStore;
@@ -11,6 +20,23 @@ use crate::store::contract::{Fixture, contract_tests};
 struct SqliteFixture {
     directory: TempDir,
     store: SqliteStore,
+}
+
+impl SqliteFixture {
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("db")
+    }
+}
+
+/// A connection of somebody else to a database file.
+async fn stranger(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path);
+    options.connect().await.unwrap()
+}
+
+/// Runs SQL on a connection.
+async fn run(connection: &mut SqliteConnection, sql: &str) {
+    connection.execute(AssertSqlSafe(sql)).await.unwrap();
 }
 
 #[async_trait]

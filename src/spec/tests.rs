@@ -1,0 +1,420 @@
+//! Image and policy files, the examples of the repository, and properties of all parsers.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::matching::{Matcher, match_catalogue};
+use crate::model::{Image, ImageSpec, ImageState, PolicySpec, Span, Timestamp};
+
+const PIPELINES: [&str; 2] = [
+    include_str!("../../docs/examples/hello.yaml"),
+    include_str!("../../docs/examples/python-matrix.yaml"),
+];
+const IMAGES: [(&str, &str); 4] = [
+    (
+        "alpine-python",
+        include_str!("../../images/alpine-python.yaml"),
+    ),
+    (
+        "alpine-shell",
+        include_str!("../../images/alpine-shell.yaml"),
+    ),
+    (
+        "debian-python",
+        include_str!("../../images/debian-python.yaml"),
+    ),
+    ("debian-rust", include_str!("../../images/debian-rust.yaml")),
+];
+const DEFAULT_POLICY: &str = include_str!("../../policies/default.yaml");
+
+fn lines(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(Problem::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn image(text: &str) -> (String, ImageSpec) {
+    parse_image(text).unwrap_or_else(|problems| panic!("{text}\n{}", lines(&problems)))
+}
+
+fn policy(text: &str) -> (String, PolicySpec) {
+    parse_policy(text).unwrap_or_else(|problems| panic!("{text}\n{}", lines(&problems)))
+}
+
+#[test]
+fn the_example_pipelines_can_be_built_by_the_example_images() {
+    let images = IMAGES.map(|(name, text)| Image {
+        name: name.to_owned(),
+        version: 1,
+        state: ImageState::Active,
+        spec: image(text).1,
+        applied_at: Timestamp::default(),
+        rev: 0,
+    });
+    let hello = parse_pipeline(PIPELINES[0], &PipelineLimits::default()).unwrap();
+    let sorted = match_catalogue(&hello.builds[0].requires, None, images.iter());
+    let ranked: Vec<_> = sorted
+        .candidates
+        .iter()
+        .map(|candidate| candidate.image)
+        .collect();
+    assert_eq!(
+        ranked,
+        [
+            "alpine-python",
+            "alpine-shell",
+            "debian-python",
+            "debian-rust"
+        ]
+    );
+
+    let matrix = parse_pipeline(PIPELINES[1], &PipelineLimits::default()).unwrap();
+    let mut matcher = Matcher::new(images.iter());
+    let first = |build: &BuildDraft| {
+        let best = matcher.candidates(&build.requires, None).next();
+        format!("{}: {}", build.name, best.map_or("none", |best| best.image))
+    };
+    let shown = matrix
+        .builds
+        .iter()
+        .map(first)
+        .collect::<Vec<_>>()
+        .join("\n");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn the_example_images_are_read() {
+    for (name, text) in IMAGES {
+        assert_eq!(image(text).0, name);
+    }
+    insta::assert_yaml_snapshot!(image(IMAGES[2].1));
+}
+
+/// The YAML blocks of a page.
+fn blocks(page: &str) -> Vec<&str> {
+    let pieces = page.split("```yaml\n").skip(1);
+    pieces
+        .filter_map(|piece| Some(piece.split_once("\n```")?.0))
+        .collect()
+}
+
+#[test]
+fn the_documentation_is_true() {
+    let pipelines = blocks(include_str!("../../docs/pipelines.md"));
+    let drafts: Vec<_> = pipelines
+        .iter()
+        .map(|text| {
+            let draft = parse_pipeline(text, &PipelineLimits::default());
+            draft.unwrap_or_else(|problems| panic!("{text}\n{}", lines(&problems)))
+        })
+        .collect();
+    let [_, matrix] = &drafts[..] else {
+        panic!("{} pipelines", drafts.len());
+    };
+    let names: Vec<_> = matrix
+        .builds
+        .iter()
+        .map(|build| build.name.as_str())
+        .collect();
+    let told = [
+        "test (apple, cat, pink)",
+        "test (apple, dog)",
+        "test (pear, cat, pink)",
+        "test (banana)",
+    ];
+    assert_eq!(names, told);
+    assert_eq!(matrix.builds[3].steps[0].run, "echo banana nobody");
+
+    let images = blocks(include_str!("../../docs/images.md"));
+    assert_eq!(
+        images.iter().map(|text| image(text).0).collect::<Vec<_>>(),
+        ["debian-python"]
+    );
+    let policies = blocks(include_str!("../../docs/policies.md"));
+    assert_eq!(
+        policies
+            .iter()
+            .map(|text| policy(text).0)
+            .collect::<Vec<_>>(),
+        ["default"]
+    );
+}
+
+#[test]
+fn the_default_policy_is_read() {
+    insta::assert_yaml_snapshot!(policy(DEFAULT_POLICY));
+}
+
+#[test]
+fn a_small_image_has_the_defaults() {
+    let (_, spec) = image(
+        "name: i\nprovider: ec2\nlogin: {user: u}\nshapes: [{name: s, vcpus: 1, memory: 1GiB, price: $0.5/h}]\n\
+         capabilities: {}\nreference: {ami: ami-1, tags: [a, 3, 3.10, true, ~]}\n",
+    );
+    assert_eq!(spec.boot_timeout.to_string(), "3m");
+    assert_eq!((spec.description.as_str(), spec.ready), ("", None));
+    assert_eq!(
+        spec.reference.to_string(),
+        r#"{"ami":"ami-1","tags":["a",3,"3.10",true,null]}"#
+    );
+    assert_eq!(spec.shapes[0].memory_mib, 1_024);
+}
+
+#[test]
+fn an_empty_policy_wants_nothing_and_zero_is_a_wish() {
+    assert_eq!(policy("name: p\n").1, PolicySpec::default());
+    assert_eq!(
+        policy("name: p\nlimits:\nidle: {}\n").1,
+        PolicySpec::default()
+    );
+    let (_, spec) = policy("name: p\nimages: [a, b]\nlimits: {machines: 0}\nidle: {timeout: 0s}\n");
+    assert_eq!(spec.max_machines, Some(0));
+    assert_eq!(spec.idle_timeout, Some(Span::ZERO));
+    assert_eq!(spec.images, ["a", "b"]);
+}
+
+#[test]
+fn problems_of_images() {
+    let documents = [
+        "name: my image\n",
+        "name: i\nprovider: [local]\nlogin: root\nshapes: small\ncapabilities: [python]\nready: ''\nboot_timeout: 2h\nprobe: {}\n",
+        "name: i\nprovider: local\nlogin: {user: '', key: x}\nshapes: []\ncapabilities:\n  python: [3.11, true, ~, [1]]\n  os:\n  \
+         sql lite: true\n  gcc: []\n  c: a, b\n  d: \"\\e[1m\"\nprobes: {pyton: x, os: [y]}\ndescription: \"a\\nb\"\n",
+        "name: i\nprovider: local\nlogin: {user: u}\nshapes:\n  - {name: s, vcpus: 0, memory: 512, price: free}\n  \
+         - {name: t, vcpus: 1.5, memory: 1.5GiB, price: 0.00000001}\n  - {name: u, vcpus: 1, memory: 1GiB, price: 1, disk: 10GiB}\n  \
+         - {vcpus: 1}\n  - {name: w, vcpus: 1, memory: 1GiB, price: 1}\n  - {name: w, vcpus: 2, memory: 2GiB, price: 2}\ncapabilities: {}\n",
+    ];
+    let mut shown = String::new();
+    for text in documents {
+        let problems = parse_image(text).expect_err(text);
+        writeln!(shown, "{text}\n{}\n", lines(&problems)).unwrap();
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn problems_of_policies() {
+    let documents = [
+        "limits: {machine: 1}\n",
+        "name: p\nimages: debian\nlimits: 10\nidle: {timeout: 10}\nreuse: {builds: 0, lifetime: 0s}\nbudget: $5/day\n",
+        "name: p\nimages: [a b]\nlimits: {machines: -1}\nidle: {timeout: 400d}\nreuse: {builds: many, lifetime: forever}\n",
+    ];
+    let mut shown = String::new();
+    for text in documents {
+        let problems = parse_policy(text).expect_err(text);
+        writeln!(shown, "{text}\n{}\n", lines(&problems)).unwrap();
+    }
+    insta::assert_snapshot!(shown);
+}
+
+/// Parses as everything; what matters is that it comes back, with problems in order and in place.
+fn parse_all(text: &str) -> Result<(), TestCaseError> {
+    let results = [
+        parse_pipeline(text, &PipelineLimits::default()).err(),
+        parse_image(text).err(),
+        parse_policy(text).err(),
+    ];
+    let last_line = u32::try_from(text.lines().count()).unwrap() + 1;
+    for problems in results.into_iter().flatten() {
+        prop_assert!(!problems.is_empty());
+        prop_assert!(problems.is_sorted());
+        for problem in &problems {
+            prop_assert!(
+                problem.column >= 1 && (1..=last_line).contains(&problem.line),
+                "{}",
+                problem
+            );
+            let shown = problem.to_string();
+            prop_assert!(!shown.chars().any(char::is_control), "{:?}", shown);
+        }
+    }
+    Ok(())
+}
+
+/// A valid document with a few pieces cut out, doubled or put in.
+fn mutated() -> impl Strategy<Value = String> {
+    let documents: Vec<&str> = PIPELINES
+        .into_iter()
+        .chain(IMAGES.iter().map(|(_, text)| *text))
+        .chain([DEFAULT_POLICY])
+        .collect();
+    let piece = prop::sample::select(vec![
+        "\n",
+        " ",
+        "  ",
+        ": ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "'",
+        "\"",
+        "&a ",
+        "*a",
+        "|",
+        ">",
+        "#",
+        "!",
+        "~",
+        "\t",
+        "${{",
+        "}}",
+        "${{ matrix.python }}",
+        "\u{0}",
+        "\u{feff}",
+        "é",
+        "\r\n",
+        "---\n",
+        "999999999999999999999",
+        "\\",
+    ]);
+    let edit = (
+        any::<prop::sample::Index>(),
+        0..12_usize,
+        piece,
+        any::<bool>(),
+    );
+    let edits = prop::collection::vec(edit, 1..6);
+    (prop::sample::select(documents), edits).prop_map(|(text, edits)| {
+        let mut text: Vec<char> = text.chars().collect();
+        for (place, length, piece, keep) in edits {
+            let start = place.index(text.len() + 1);
+            let end = if keep {
+                start
+            } else {
+                (start + length).min(text.len())
+            };
+            text.splice(start..end, piece.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+/// Axes with the number of their values, and the cells that are excluded.
+fn matrices() -> impl Strategy<Value = (Vec<usize>, Vec<Vec<Option<usize>>>)> {
+    prop::collection::vec(1..4_usize, 1..4).prop_flat_map(|axes| {
+        let rule: Vec<_> = axes
+            .iter()
+            .map(|count| prop::option::of(0..*count))
+            .collect();
+        let rules = prop::collection::vec(rule, 0..4);
+        let named = |rule: &Vec<Option<usize>>| rule.iter().any(Option::is_some);
+        (
+            Just(axes),
+            rules.prop_map(move |rules| rules.into_iter().filter(named).collect()),
+        )
+    })
+}
+
+/// Every cell of the product, last axis fastest.
+fn cells(axes: &[usize]) -> Vec<Vec<usize>> {
+    axes.iter().fold(vec![vec![]], |cells, count| {
+        let longer = |cell: &Vec<usize>| {
+            let cell = cell.clone();
+            (0..*count).map(move |value| [cell.clone(), vec![value]].concat())
+        };
+        cells.iter().flat_map(longer).collect()
+    })
+}
+
+fn needs_document(needs: &[BTreeSet<usize>]) -> String {
+    let builds = needs.iter().enumerate().map(|(build, needed)| {
+        let needed: Vec<_> = needed.iter().map(|needed| format!("b{needed}")).collect();
+        format!(
+            "  b{build}: {{needs: [{}], steps: [x]}}\n",
+            needed.join(", ")
+        )
+    });
+    format!("name: p\nbuilds:\n{}", builds.collect::<String>())
+}
+
+/// Whether the graph has an order in which every build comes after what it needs.
+fn is_ordered(needs: &[Vec<usize>]) -> bool {
+    let mut done = BTreeSet::new();
+    while done.len() < needs.len() {
+        let ready = |build: &usize| {
+            !done.contains(build) && needs[*build].iter().all(|need| done.contains(need))
+        };
+        let Some(build) = (0..needs.len()).find(ready) else {
+            return false;
+        };
+        done.insert(build);
+    }
+    true
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_texts_are_answered(text in any::<String>()) {
+        parse_all(&text)?;
+    }
+
+    #[test]
+    fn mutated_documents_are_answered(text in mutated()) {
+        parse_all(&text)?;
+    }
+
+    #[test]
+    fn a_matrix_has_every_cell_that_is_not_excluded((axes, exclude) in matrices()) {
+        let mut matrix = String::new();
+        for (axis, count) in axes.iter().enumerate() {
+            let values: Vec<_> = (0..*count).map(|value| value.to_string()).collect();
+            write!(matrix, "a{axis}: [{}], ", values.join(", ")).unwrap();
+        }
+        let rules = exclude.iter().map(|rule| {
+            let named = rule.iter().enumerate().filter_map(|(axis, value)| Some(format!("a{axis}: {}", (*value)?)));
+            format!("{{{}}}", named.collect::<Vec<_>>().join(", "))
+        });
+        let rules = rules.collect::<Vec<_>>().join(", ");
+        let text = format!("name: p\nbuilds: {{b: {{steps: [x], matrix: {{{matrix} exclude: [{rules}]}}}}}}\n");
+
+        let mut kept = cells(&axes);
+        kept.retain(|cell| !exclude.iter().any(|rule| {
+            rule.iter().zip(cell).all(|(wanted, value)| wanted.is_none_or(|wanted| wanted == *value))
+        }));
+        let expected: Vec<_> = kept.iter().map(|cell| {
+            let values: Vec<_> = cell.iter().map(usize::to_string).collect();
+            format!("b ({})", values.join(", "))
+        }).collect();
+        match parse_pipeline(&text, &PipelineLimits::default()) {
+            Ok(draft) => {
+                let names: Vec<_> = draft.builds.into_iter().map(|build| build.name).collect();
+                prop_assert_eq!(names, expected);
+            }
+            Err(problems) => prop_assert!(expected.is_empty(), "{}\n{}", text, lines(&problems)),
+        }
+    }
+
+    #[test]
+    fn needs_are_accepted_exactly_when_they_have_an_order(
+        needs in prop::collection::vec(prop::collection::btree_set(0..8_usize, 0..3), 8),
+    ) {
+        let listed: Vec<Vec<usize>> = needs.iter().map(|needed| needed.iter().copied().collect()).collect();
+        match parse_pipeline(&needs_document(&needs), &PipelineLimits::default()) {
+            Ok(draft) => {
+                let drafted: Vec<_> = draft.builds.into_iter().map(|build| build.needs).collect();
+                prop_assert_eq!(&drafted, &listed);
+                prop_assert!(is_ordered(&drafted));
+            }
+            Err(problems) => {
+                prop_assert!(!is_ordered(&listed));
+                prop_assert!(problems.iter().all(|problem| problem.message.contains("in a circle")));
+            }
+        }
+    }
+
+    #[test]
+    fn requirement_texts_are_read_or_refused(text in any::<String>()) {
+        if let Ok(constraint) = parse_constraint(&text) {
+            prop_assert_eq!(parse_constraint(&constraint.to_string()), Ok(constraint));
+        }
+    }
+}
