@@ -15,7 +15,7 @@ builds:
   test:
     matrix: { python: ['3.11', '3.12'] }
     requires: { python: '${{ matrix.python }}' }
-    steps: [echo python ${{ matrix.python }}]
+    steps: ['echo python ${{ matrix.python }}']
   lint:
     requires: { sh: true }
     steps: [echo lint]

@@ -12,14 +12,38 @@ use rand::{RngExt, SeedableRng};
 use super::store::CommitTrouble;
 use super::world::{ALPINE, DEBIAN, World, secs};
 
-/// Histories, each of its own seed.
-const HISTORIES: u64 = 50;
+/// Histories of each test; several tests, so that they run side by side.
+const HISTORIES: u64 = 10;
 /// Things that happen in one history.
 const HAPPENINGS: usize = 25;
 
 #[test]
-fn whatever_happens_every_build_ends_and_every_invariant_holds() {
-    for seed in 0..HISTORIES {
+fn every_build_ends_and_every_invariant_holds_a() {
+    live_all(0);
+}
+
+#[test]
+fn every_build_ends_and_every_invariant_holds_b() {
+    live_all(10);
+}
+
+#[test]
+fn every_build_ends_and_every_invariant_holds_c() {
+    live_all(20);
+}
+
+#[test]
+fn every_build_ends_and_every_invariant_holds_d() {
+    live_all(30);
+}
+
+#[test]
+fn every_build_ends_and_every_invariant_holds_e() {
+    live_all(40);
+}
+
+fn live_all(first: u64) {
+    for seed in first..first + HISTORIES {
         let history = std::panic::catch_unwind(|| live(seed));
         assert!(history.is_ok(), "the history of seed {seed} failed");
     }

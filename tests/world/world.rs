@@ -116,6 +116,13 @@ impl Ground for CloudGround {
     }
 }
 
+/// Where the database lies: in memory if that can be had, since no power is cut here.
+fn directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 pub(crate) const fn secs(secs: u64) -> Span {
     Span::from_secs(secs)
 }
@@ -131,6 +138,11 @@ impl World {
     }
 
     pub(crate) fn from_seed(seed: u64, images: &[&str]) -> Self {
+        // Shown for failed tests only; an earlier world may have set it up.
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_test_writer()
+            .try_init();
         let clock = SteppedClock::new(EPOCH);
         let hands = clock.clone();
         let cloud = Cloud::new(move || hands.now());
@@ -144,7 +156,7 @@ impl World {
             cloud,
             remote: SimulatedRemote::new(Arc::new(ground)),
             blobs: Arc::new(InMemory::new()),
-            directory: tempfile::tempdir().unwrap(),
+            directory: directory(),
             seed,
             processes: 0,
             settings: Settings::default(),
@@ -256,7 +268,8 @@ impl World {
     /// Lets time pass until every build has its result.
     pub(crate) fn until_done(&self) {
         self.until("every build is finished", secs(4 * 3_600), |world| {
-            world.builds().iter().all(|b| b.state.is_finished())
+            let open = world.read(async |store| store.open_builds().await);
+            open.unwrap().is_empty()
         });
     }
 
@@ -517,7 +530,7 @@ impl World {
         self.store().calm();
         self.until_done();
         self.until("every machine is gone", secs(3 * 3_600), |world| {
-            world.machines().is_empty() && world.cloud.alive().is_empty()
+            world.cloud.alive().is_empty() && world.machines().is_empty()
         });
         // One more sweep, so that what is found late is found now.
         self.advance(secs(60));
