@@ -1,11 +1,21 @@
 //! Measures remote runs on warm sessions, against the local provider's machines and stock OpenSSH:
 //! `cargo bench --bench remote`. To count its own processes only, run it in a process namespace:
-//! `unshare --pid --fork --mount-proc cargo bench --bench remote`. Prints one line of JSON per measurement.
+//! `unshare --pid --fork --mount-proc cargo bench --bench remote`. Prints one line
+//! of JSON per measurement.
 //!
 //! - `trivial`: one build (`true`) after the other on one machine: from `start` to the first step
 //!   and to `Done`, and what all processes of it cost, this one included.
 //! - `throughput`: trivial builds side by side on 20 machines.
 //! - `log`: one build that prints 300 MB.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measurement may fail, and talks to the system directly"
+)]
 
 #[path = "../tests/remote/host.rs"]
 #[expect(dead_code, reason = "shared with the tests, which use more of it")]
@@ -27,9 +37,9 @@ const DASH: Shell = Shell {
     beliefs: "",
 };
 const TRIVIAL_BUILDS: u32 = 300;
-const MACHINES: usize = 20;
+const MACHINES: u32 = 20;
 const BUILDS_PER_MACHINE: u32 = 50;
-const LOG_BYTES: u64 = 300_000_000;
+const LOG_BYTES: u32 = 300_000_000;
 /// Clock ticks per second in `/proc`, fixed on Linux.
 const TICKS: f64 = 100.0;
 
@@ -60,7 +70,9 @@ async fn once(session: &Arc<dyn Session>, text: &str) -> (Duration, Duration) {
             RunEvent::StepBegan { .. } => first = Some(begun.elapsed()),
             RunEvent::Done { code: 0, .. } => break,
             RunEvent::Log { .. } | RunEvent::StepEnded { .. } => {}
-            other => panic!("{other:?}"),
+            end @ (RunEvent::Done { .. }
+            | RunEvent::Lost { .. }
+            | RunEvent::Disconnected { .. }) => panic!("{end:?}"),
         }
     }
     let done = begun.elapsed();
@@ -110,7 +122,7 @@ async fn throughput(server: Server) {
     });
     futures::future::join_all(machines).await;
     let seconds = begun.elapsed().as_secs_f64();
-    let count = (MACHINES as f64) * f64::from(BUILDS_PER_MACHINE);
+    let count = f64::from(MACHINES) * f64::from(BUILDS_PER_MACHINE);
     println!(
         "{{\"measure\":\"throughput\",\"server\":\"{server:?}\",\"machines\":{MACHINES},\"builds_per_s\":{:.0},\
          \"own_cpu_ms\":{:.2},\"all_cpu_ms\":{:.2}}}",
@@ -125,7 +137,7 @@ async fn log(server: Server) {
     let text = format!("head -c {LOG_BYTES} /dev/zero | tr '\\0' '\\n'");
     let begun = Instant::now();
     once(&host.session, &text).await;
-    let rate = LOG_BYTES as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    let rate = f64::from(LOG_BYTES) / 1e6 / begun.elapsed().as_secs_f64();
     println!("{{\"measure\":\"log\",\"server\":\"{server:?}\",\"mb_per_s\":{rate:.0}}}");
 }
 

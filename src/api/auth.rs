@@ -163,7 +163,7 @@ fn bearer(header: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
 }
 
-fn hex(digest: &TokenDigest) -> String {
+pub(super) fn hex(digest: &TokenDigest) -> String {
     use std::fmt::Write as _;
     digest
         .iter()

@@ -26,7 +26,8 @@ const CACHING: HeaderValue = HeaderValue::from_static("private, max-age=3600");
 
 /// The page and its parts, and the way there from `/`.
 pub(super) fn routes(document_url: &'static str) -> Router<ApiState> {
-    let config = Arc::new(Config::from(document_url));
+    // The page would otherwise ask a server of Swagger's to check the document.
+    let config = Arc::new(Config::from(document_url).validator_url("none"));
     let index = Arc::clone(&config);
     Router::new()
         .route("/", get(async || Redirect::temporary(DOCS)))

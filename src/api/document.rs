@@ -1,4 +1,4 @@
-//! The OpenAPI document: what the handlers say of themselves, and what is true of all of them.
+//! The document of the API: what the handlers say of themselves, and what is true of all of them.
 
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};

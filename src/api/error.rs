@@ -123,6 +123,65 @@ impl Kind {
     }
 }
 
+const UNAUTHORIZED: Kind = Kind::new(StatusCode::UNAUTHORIZED, "unauthorized", "Token needed")
+    .hint("send `Authorization: Bearer dm_…` with a token that an admin made");
+const FORBIDDEN: Kind = Kind::new(StatusCode::FORBIDDEN, "forbidden", "Role not sufficient")
+    .hint("ask an admin for a token with that role");
+const FOREIGN: Kind = Kind::new(StatusCode::FORBIDDEN, "foreign", "Foreign request").hint(
+    "this server asks for no tokens and serves only this machine: call it as localhost or \
+     127.0.0.1, and not from another site's page",
+);
+const NO_ROUTE: Kind = Kind::new(StatusCode::NOT_FOUND, "no-route", "No such path")
+    .hint("GET /api/v1/openapi.json lists all paths; /api/docs/ shows them");
+const METHOD: Kind = Kind::new(
+    StatusCode::METHOD_NOT_ALLOWED,
+    "method",
+    "Method not allowed",
+)
+.hint("the `Allow` header names the methods of this path");
+const NOT_FOUND: Kind = Kind::new(StatusCode::NOT_FOUND, "not-found", "Not found");
+const MALFORMED: Kind = Kind::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request");
+const MEDIA_TYPE: Kind = Kind::new(
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "media-type",
+    "Unsupported media type",
+)
+.hint("say what it is: `Content-Type: application/yaml` or `application/json`");
+const TOO_LARGE: Kind = Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large")
+    .hint("send it in parts");
+const INVALID: Kind = Kind::new(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "invalid",
+    "Invalid document",
+)
+.hint("each entry of `problems` names its place and what would be accepted");
+const KEY_REUSED: Kind = Kind::new(
+    StatusCode::CONFLICT,
+    "key-reused",
+    "Idempotency-Key used before",
+)
+.hint("take a fresh key for a changed document");
+const CONFLICT: Kind = Kind::new(
+    StatusCode::CONFLICT,
+    "conflict",
+    "Not possible in the present state",
+);
+const BUSY: Kind = Kind::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Limit reached")
+    .hint("try again in a moment");
+const RANGE: Kind = Kind::new(
+    StatusCode::RANGE_NOT_SATISFIABLE,
+    "range",
+    "Range not satisfiable",
+);
+const TIMEOUT: Kind =
+    Kind::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "Took too long").hint("ask for less");
+const INTERNAL: Kind = Kind::new(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "internal",
+    "Internal error",
+)
+.hint("the server's log has the cause under the id in `instance`");
+
 impl ApiError {
     /// A request that cannot be understood, with the next thing to try.
     pub(super) fn malformed(detail: impl Into<String>, hint: Option<&'static str>) -> Self {
@@ -144,89 +203,33 @@ impl ApiError {
         }
     }
 
-    fn kind(&self) -> Kind {
+    const fn kind(&self) -> Kind {
         match self {
-            Self::NoToken | Self::BadToken => Kind::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "Token needed",
-            )
-            .hint(
-                "send `Authorization: Bearer dm_…` with a token that `dormouse token create` made",
-            ),
-            Self::Forbidden { .. } => {
-                Kind::new(StatusCode::FORBIDDEN, "forbidden", "Role not sufficient")
-                    .hint("ask an admin for a token with that role")
-            }
-            Self::Foreign(_) => Kind::new(StatusCode::FORBIDDEN, "foreign", "Foreign request")
-                .hint(
-                    "this server asks for no tokens and serves only this machine: \
-                 call it as localhost or 127.0.0.1, and not from another site's page",
-                ),
-            Self::NoRoute => Kind::new(StatusCode::NOT_FOUND, "no-route", "No such path")
-                .hint("GET /api/v1/openapi.json lists all paths; /api/docs/ shows them"),
-            Self::Method => Kind::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method",
-                "Method not allowed",
-            )
-            .hint("the `Allow` header names the methods of this path"),
-            Self::NotFound { .. } => Kind::new(StatusCode::NOT_FOUND, "not-found", "Not found"),
-            Self::Malformed { .. } => {
-                Kind::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request")
-            }
-            Self::MediaType(_) => Kind::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "media-type",
-                "Unsupported media type",
-            )
-            .hint("say what it is: `Content-Type: application/yaml` or `application/json`"),
-            Self::TooLarge(_) => {
-                Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large")
-                    .hint("submit it in parts")
-            }
-            Self::Invalid(_) => Kind::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid",
-                "Invalid document",
-            )
-            .hint("each entry of `problems` names its place and what would be accepted"),
-            Self::KeyReused(_) => Kind::new(
-                StatusCode::CONFLICT,
-                "key-reused",
-                "Idempotency-Key used before",
-            )
-            .hint("take a fresh key for a changed document"),
-            Self::Conflict(_) => Kind::new(
-                StatusCode::CONFLICT,
-                "conflict",
-                "Not possible in the present state",
-            ),
-            Self::Busy(_) => Kind::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Limit reached")
-                .hint("try again in a moment"),
-            Self::Range(_) => Kind::new(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "range",
-                "Range not satisfiable",
-            ),
-            Self::Timeout => Kind::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "Took too long")
-                .hint("ask for less"),
-            Self::Internal { .. } | Self::Panic => Kind::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Internal error",
-            )
-            .hint("the server's log has the cause under the id in `instance`"),
+            Self::NoToken | Self::BadToken => UNAUTHORIZED,
+            Self::Forbidden { .. } => FORBIDDEN,
+            Self::Foreign(_) => FOREIGN,
+            Self::NoRoute => NO_ROUTE,
+            Self::Method => METHOD,
+            Self::NotFound { .. } => NOT_FOUND,
+            Self::Malformed { .. } => MALFORMED,
+            Self::MediaType(_) => MEDIA_TYPE,
+            Self::TooLarge(_) => TOO_LARGE,
+            Self::Invalid(_) => INVALID,
+            Self::KeyReused(_) => KEY_REUSED,
+            Self::Conflict(_) => CONFLICT,
+            Self::Busy(_) => BUSY,
+            Self::Range(_) => RANGE,
+            Self::Timeout => TIMEOUT,
+            Self::Internal { .. } | Self::Panic => INTERNAL,
         }
     }
 
     /// What is wrong, for the client.
     fn detail(&self) -> String {
-        match self {
-            Self::Internal { .. } | Self::Panic => {
-                "the server failed while it handled this request".to_owned()
-            }
-            other => other.to_string(),
+        if self.is_internal() {
+            "the server failed while it handled this request".to_owned()
+        } else {
+            self.to_string()
         }
     }
 

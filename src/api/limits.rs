@@ -31,7 +31,7 @@ pub const MAX_STREAMS: usize = 256;
 
 /// Longest life of an event stream, after which the client connects again with its last event id. A
 /// revoked token reads no longer than this.
-pub const MAX_STREAM_AGE: Duration = Duration::from_secs(60 * 60);
+pub const MAX_STREAM_AGE: Duration = Duration::from_hours(1);
 
 /// Quiet time after which a stream sends a comment, so that proxies and clients keep it open; common
 /// proxies cut after 30 to 60 s.
@@ -55,7 +55,7 @@ pub const MAX_CONNECTIONS: usize = 512;
 pub const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// Time a client has to send a request's head; also how long an idle connection is kept.
-pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Pause after the listener failed, for want of open files: the condition does not pass at once, and
 /// asking again at full speed would only burn a processor.

@@ -106,7 +106,7 @@ fn documented(
     routes.split_for_parts()
 }
 
-/// The OpenAPI document, as it is served and committed.
+/// The API's document (`OpenAPI` 3.1), as it is served and committed.
 pub fn openapi_json() -> String {
     to_json(&documented(|routes, _| routes).1)
 }

@@ -17,7 +17,7 @@ use crate::clock::{Clock, IdSource, SystemClock};
 use crate::config::{Authentication, Config};
 use crate::engine::{Desk, Engine, FrontDesk, Parts, Settings};
 use crate::logs::Logs;
-use crate::model::PackId;
+use crate::model::{PackId, Span};
 use crate::provider::Provider;
 use crate::provider::local::LocalProvider;
 use crate::remote::Ssh;
@@ -25,6 +25,9 @@ use crate::spec::PipelineLimits;
 use crate::store::{SqliteStore, Store};
 
 use super::log_source::RoomSource;
+
+/// How often to look whether the engine is ready: it takes milliseconds.
+const READY_LOOK: Span = Span::from_millis(5);
 
 /// All rooms, ready to run.
 #[derive(Debug)]
@@ -145,6 +148,14 @@ impl House {
 }
 
 impl Running {
+    /// Waits until the engine has loaded its state; without end as long as it cannot, which the
+    /// engine itself reports.
+    pub async fn ready(&self) {
+        while !self.desk.is_ready() {
+            SystemClock.sleep(READY_LOOK).await;
+        }
+    }
+
     /// Ends the API, then the engine, then the store. Machines and their builds go on.
     ///
     /// # Errors

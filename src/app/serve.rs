@@ -29,6 +29,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let (auth, data_dir) = (config.auth, config.data_dir.clone());
     let admin_token = config.admin_token.clone();
     let running = House::build(config).await?.start(Some(recorded)).await?;
+    running.ready().await;
     if auth == Authentication::Required {
         first_token(running.desk.as_ref(), admin_token.is_some(), &data_dir).await?;
     }
@@ -50,9 +51,6 @@ async fn first_token(desk: &dyn Desk, is_configured: bool, data_dir: &Path) -> a
     let path = data_dir.join("admin-token");
     if is_configured || path.exists() {
         return Ok(());
-    }
-    while !desk.is_ready() {
-        tokio::task::yield_now().await;
     }
     let (_, text) = desk.create_token("first", TokenRole::Admin).await?;
     let mut file = fs::OpenOptions::new()

@@ -1,6 +1,7 @@
 //! `bench plan`: one pass of the planner and the audit over a long queue.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -39,9 +40,9 @@ pub(super) fn run(options: &Options) -> Value {
     let snapshot = house(options);
     let mut planning = Vec::new();
     let mut auditing = Vec::new();
-    let (mut actions, mut violations) = (0, 0);
+    let (mut actions, mut violations) = (0, BTreeSet::new());
     for pass in 0..options.passes {
-        let mut next = u128::from(pass) << 64;
+        let mut next = u128::from(pass + 1) << 64;
         let watch = Stopwatch::start();
         let plan = plan(&snapshot, NOW, &mut || {
             next += 1;
@@ -49,8 +50,9 @@ pub(super) fn run(options: &Options) -> Value {
         });
         planning.push(watch.elapsed());
         let watch = Stopwatch::start();
-        violations += audit(&snapshot, &plan, NOW).len();
+        let found = audit(&snapshot, &plan, NOW);
         auditing.push(watch.elapsed());
+        violations.extend(found.iter().map(ToString::to_string));
         actions = plan.actions.len();
     }
     json!({

@@ -44,12 +44,23 @@ impl Server {
     /// Starts a server on a directory that may have a past.
     pub(super) async fn on(directory: TempDir) -> anyhow::Result<Self> {
         let (child, url) = spawn(directory.path()).await?;
-        Ok(Self {
+        let server = Self {
             child,
             url,
             http: reqwest::Client::new(),
             directory,
-        })
+        };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    /// Waits until the server has loaded its state.
+    async fn ready(&self) -> anyhow::Result<()> {
+        let url = self.url.replace("/api/v1", "/readyz");
+        while !self.http.get(&url).send().await?.status().is_success() {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
     }
 
     /// The server's process.

@@ -20,7 +20,7 @@ use super::{RemoteError, Target};
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_MAX: usize = 3;
 /// Ends connections on which not even the handshake goes on; longer than the keepalives need.
-const INACTIVITY: Duration = Duration::from_secs(60);
+const INACTIVITY: Duration = Duration::from_mins(1);
 /// What the server may send ahead: 8 MiB keeps 100 MB/s busy over 80 ms of round trip.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// The protocol's safe maximum; half as many packets as with the usual 32 KiB.

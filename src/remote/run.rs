@@ -19,7 +19,7 @@ use crate::model::{AttemptId, Span};
 /// Events that wait for their reader; with joined output of 256 KiB each that is 4 MiB at most.
 const EVENTS: usize = 16;
 /// A machine under full load takes seconds to start a shell.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(60);
+const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a process that has left its session may hold the log open after the last step. It is
 /// ended then, and again after each further span like this.
 const STRAGGLER_SPAN: Duration = Duration::from_secs(2);
@@ -66,7 +66,7 @@ pub(super) async fn open(
 ) -> Result<Opened, RemoteError> {
     let call = link.open_run(operation, script).await?;
     let (events, receiver) = mpsc::channel(EVENTS);
-    let (answer, answered) = oneshot::channel();
+    let (answer, first_answer) = oneshot::channel();
     let follower = Follower {
         link: Arc::clone(link),
         attempt,
@@ -82,15 +82,15 @@ pub(super) async fn open(
     let ending = Arc::clone(link);
     tokio::spawn(async move {
         // A panic must not leave a reader without a last event.
-        let followed = AssertUnwindSafe(follower.follow(call)).catch_unwind().await;
+        let end = AssertUnwindSafe(follower.follow(call)).catch_unwind().await;
         ending.run_ended();
-        if followed.is_err() {
+        if end.is_err() {
             let error = ending.lost(operation, "the follower failed");
             // Without a reader nobody needs to know.
             let _ = events.send(RunEvent::Disconnected { error }).await;
         }
     });
-    let opened = match timeout(OPENING_TIMEOUT, answered).await {
+    let opened = match timeout(OPENING_TIMEOUT, first_answer).await {
         Ok(Ok(Ok(Answer::Here))) => Opened::Run(Run { events: receiver }),
         Ok(Ok(Ok(Answer::Unprepared))) => Opened::Unprepared,
         Ok(Ok(Ok(Answer::Absent))) => Opened::Absent,

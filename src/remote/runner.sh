@@ -7,7 +7,6 @@
 #
 # Per attempt there is a directory, `.dormouse/ATTEMPT`, with these records:
 #   claim   "pid birth boot ."  the supervisor; created exactly once (O_EXCL), so it is also the claim
-#   writer  "pid birth ."       the log's only writer
 #   step    "index pid ."       the step that runs, `-` for its pid when it has ended
 #   code    "code ."            all steps are over; the exit code of the run
 #   rc      "code time length ." the terminal record: the log is complete and this long
@@ -68,12 +67,15 @@ dm_birth() {
   fi
 }
 
-# The process that calls, which in a subshell is not $$.
+# The process that calls, which in a subshell is not $$: its number and start time.
 dm_self() {
   if [ "$dm_proc" = yes ]; then
-    read -r dm_pid dm_rest </proc/self/stat
+    read -r dm_pid dm_stat </proc/self/stat
+    set -- ${dm_stat##*) }
+    dm_born=${20}
   else
     dm_pid=$(exec "$dm_sh" -c 'echo "$PPID"')
+    dm_birth "$dm_pid"
   fi
 }
 
@@ -185,7 +187,6 @@ dm_start() {
 dm_supervise() {
   trap : HUP INT TERM
   dm_self
-  dm_birth "$dm_pid"
   dm_boot
   set -C
   if ! { dm_record claim "$dm_pid $dm_born $dm_boot"; } 2>/dev/null; then
@@ -201,7 +202,7 @@ dm_supervise() {
     dm_poll "$1" </dev/null >&6 4>&- 6>&- &
   fi
   exec </dev/null 2>/dev/null 6>&-
-  dm_run 4>&- | dm_write
+  dm_run 4>&- | cat >&4
   dm_end=
   { read -r dm_code dm_end <"$dm_dir/code"; } 2>/dev/null
   # The step loop was killed: without a result there must be no terminal record.
@@ -214,14 +215,6 @@ dm_supervise() {
     dm_measure
   fi
   dm_record rc "$dm_code $dm_time $dm_length"
-}
-
-# Writes the log until nobody holds the pipe any more.
-dm_write() {
-  dm_self
-  dm_birth "$dm_pid"
-  dm_record writer "$dm_pid $dm_born"
-  exec cat >&4
 }
 
 # A boundary in the log, which the caller takes out again.
@@ -247,10 +240,16 @@ dm_run() {
 }
 
 dm_step() {
-  eval "dm_put \"\$dm_text_$dm_i\"" >"$dm_dir/step-$dm_i"
   dm_mark "begin $dm_i"
-  (dm_exec)
-  dm_code=$?
+  # Half a script must not run: cut in the wrong place, it does something else.
+  if eval "dm_put \"\$dm_text_$dm_i\"" >"$dm_dir/step-$dm_i"; then
+    (dm_exec)
+    dm_code=$?
+  else
+    dm_put "dormouse: cannot write the step's script; is the disk full?
+"
+    dm_code=73
+  fi
   dm_leader=
   read -r dm_rest dm_leader dm_end <"$dm_dir/step"
   if dm_send 0 "-$dm_leader"; then dm_tidy; fi
@@ -268,6 +267,8 @@ dm_exec() {
   exec </dev/null 2>&1
   dm_self
   dm_record step "$dm_i $dm_pid"
+  # Who stops the attempt says so first and looks for a step then: one of us sees the other.
+  [ ! -e "$dm_dir/stop" ] || exit 143
   trap - HUP INT TERM
   cd "$dm_dir/work" || exit 73
   dm_environment
@@ -376,10 +377,20 @@ dm_stop() {
 dm_release() {
   dm_dir=$dm_home/$dm_attempt
   [ -e "$dm_dir/code" ] && [ ! -e "$dm_dir/rc" ] || return 0
-  dm_end=
-  { read -r dm_pid dm_since dm_end <"$dm_dir/writer"; } 2>/dev/null
-  if [ "$dm_end" = . ] && dm_birth "$dm_pid" && [ "$dm_born" = "$dm_since" ]; then
-    dm_send TERM "$dm_pid"
+  dm_state
+  [ "$dm_is" = running ] || return 0
+  # The supervisor has one child left that is a `cat`: the log's writer.
+  if [ "$dm_proc" = yes ]; then
+    for dm_path in /proc/[0-9]*; do
+      { read -r dm_number dm_name dm_rest dm_parent dm_stat <"$dm_path/stat"; } 2>/dev/null || continue
+      [ "$dm_name:$dm_parent" != "(cat):$dm_pid" ] || dm_send TERM "$dm_number"
+    done
+  else
+    set -- $(ps -A -o pid= -o ppid= -o comm=)
+    while [ "$#" -ge 3 ]; do
+      case $2:${3##*/} in "$dm_pid:cat") dm_send TERM "$1" ;; esac
+      shift
+    done
   fi
 }
 
@@ -393,7 +404,7 @@ dm_left() {
     case $1 in all | "$dm_at") dm_group=$dm_leader ;; esac
   fi
   dm_find 0
-  [ -n "$dm_marked" ] || dm_send 0 "-$dm_group"
+  [ -n "$dm_marked" ] || dm_send 0 "-$dm_group" || dm_send 0 "$dm_group"
 }
 
 # A step that has not got its session yet is no group; then its process alone is it.
@@ -412,12 +423,12 @@ dm_find() {
     read -r dm_rest dm_rest dm_rest dm_rest dm_last </proc/loadavg
     # Process numbers have wrapped round.
     [ "$dm_last" -ge "$dm_since" ] || dm_since=0
-    set --
+    dm_files=
     for dm_path in /proc/[0-9]*; do
-      [ "${dm_path#/proc/}" -le "$dm_since" ] || set -- "$@" "$dm_path/environ"
+      [ "${dm_path#/proc/}" -le "$dm_since" ] || dm_files="$dm_files $dm_path/environ"
     done
-    [ "$#" -gt 0 ] || return 0
-    for dm_path in $(grep -l -F "DORMOUSE_MARK=$dm_marker" "$@" 2>/dev/null); do
+    [ -n "$dm_files" ] || return 0
+    for dm_path in $(grep -l -F "DORMOUSE_MARK=$dm_marker" $dm_files 2>/dev/null); do
       dm_path=${dm_path#/proc/}
       dm_number=${dm_path%/environ}
       # One that is dead and not yet collected counts as gone.

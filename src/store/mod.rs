@@ -129,7 +129,10 @@ pub enum CostGroup {
 /// # Contract
 /// - `commit` returns after the changes are durable (they survive a power cut), or with an error;
 ///   [`StoreError::Conflict`] means that nothing of this list was written.
-/// - Commits take effect in the order in which `commit` was first polled.
+/// - Commits take effect in the order in which `commit` was first polled; a caller that goes away
+///   after that withdraws nothing.
+/// - A list that is wrong in itself (a build without its pipeline, a number above `i64::MAX`) is a
+///   [`StoreError::Database`] for its caller alone.
 /// - A reader that starts after a commit returned sees it.
 /// - Events are numbered from 1 without holes, in commit order.
 #[async_trait]
@@ -186,12 +189,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The keys of a machine that is not gone.
     async fn machine_keys(&self, id: MachineId) -> Result<Option<MachineKeys>, StoreError>;
 
-    /// All versions of one image, or the current version of every image, newest version first.
+    /// All versions of one image, newest first; or the active version of every image, by name.
     async fn images(&self, name: Option<&str>) -> Result<Vec<Image>, StoreError>;
-    /// All versions of one policy, or the current version of every policy, newest version first.
+    /// All versions of one policy, newest first; or the current version of every policy, by name.
     async fn policies(&self, name: Option<&str>) -> Result<Vec<Policy>, StoreError>;
 
-    /// The extents of an attempt's log that overlap `[from, to)`, ascending.
+    /// The extents of an attempt's log that overlap `[from, to)`, ascending. Extents of one attempt
+    /// never overlap each other.
     async fn extents(
         &self,
         attempt: AttemptId,

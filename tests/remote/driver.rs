@@ -1,6 +1,7 @@
 //! What a run does, on every kind of machine.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ macro_rules! machines {
             variables_hold_any_text
             a_step_is_at_home
             a_step_can_be_interrupted
+            a_step_inherits_no_descriptors
             a_second_start_follows_the_first
             of_many_starts_one_runs
             a_cut_connection_loses_and_repeats_nothing
@@ -135,10 +137,10 @@ async fn junk_comes_through(host: &Host) {
     let told = run(host, steps).await;
     assert_eq!(told.code(), Some(0));
     let (junk, sum) = told.log.split_at(3_000_000);
-    let digest = Sha256::digest(junk)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
+    let mut digest = String::new();
+    for byte in Sha256::digest(junk) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
     let sum = String::from_utf8(sum.to_vec()).unwrap();
     assert!(sum.starts_with(&format!("\x1e\x1e{digest} ")), "{sum:?}");
 }
@@ -204,6 +206,18 @@ async fn a_step_can_be_interrupted(host: &Host) {
     assert_eq!(told.steps, [(0, Some(130))]);
 }
 
+async fn a_step_inherits_no_descriptors(host: &Host) {
+    let list = "opendir D, \"/proc/self/fd\"; print join \" \", sort grep /\\d/, readdir D";
+    let list = format!("perl -e '{list}'");
+    let told = run(host, vec![step(&list)]).await;
+    // Compared with what any command on this machine has, which is more when this test was started
+    // with more.
+    let output = host
+        .session
+        .command(&list, Bytes::new(), Span::from_secs(20));
+    assert_eq!(told.log, output.await.unwrap().stdout);
+}
+
 async fn a_second_start_follows_the_first(host: &Host) {
     let (attempt, build) = (
         attempt(),
@@ -263,7 +277,10 @@ async fn a_cut_connection_loses_and_repeats_nothing(host: &Host) {
             .unwrap();
     }
     told.read_until(&mut run, |_| false).await;
-    let mut expected: String = (1..=300).map(|i| format!("line {i} of this\n")).collect();
+    let mut expected = String::new();
+    for number in 1..=300 {
+        writeln!(expected, "line {number} of this").unwrap();
+    }
     expected.push_str("endtwo\n");
     assert_eq!(told.text(), expected);
     assert_eq!(told.steps, [(0, Some(0)), (1, Some(4))]);

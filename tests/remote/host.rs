@@ -193,8 +193,10 @@ fn openssh(directory: &Path, bin: &Path) -> (Target, PathBuf, Running) {
     let config = directory.join("sshd_config");
     let settings = format!(
         "ListenAddress {address}\nHostKey {host_key}\nAuthorizedKeysFile {dir}/authorized_keys\n\
-         ForceCommand exec {dir}/login\nStrictModes no\nUsePAM no\nPidFile none\n\
+         ForceCommand exec {dir}/login\nSetEnv HOME={home}\nStrictModes no\nUsePAM no\nPidFile none\n\
          PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n",
+        // The account's shell would read its start-up files from the home directory.
+        home = home.display(),
         host_key = host_key.display(),
         dir = directory.display(),
     );

@@ -9,7 +9,7 @@ use dormouse::model::{AttemptId, BuildSpec, PipelineId, Requirements, Span, Step
 use dormouse::remote::{Run, RunEvent};
 
 /// Longer than anything here takes on a busy host.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A step that runs `run`.
 pub(crate) fn step(run: &str) -> Step {
@@ -106,7 +106,9 @@ impl Told {
                 self.log.extend_from_slice(&bytes);
                 self.move_to(machine);
             }
-            end => {
+            end @ (RunEvent::Done { .. }
+            | RunEvent::Lost { .. }
+            | RunEvent::Disconnected { .. }) => {
                 self.end = Some(end);
                 return true;
             }
@@ -129,9 +131,9 @@ impl Told {
                 }
             }
         };
-        if tokio::time::timeout(PATIENCE, reading).await.is_err() {
-            panic!("nothing after {} bytes: {:?}", self.log.len(), self.steps);
-        }
+        let in_time = tokio::time::timeout(PATIENCE, reading).await.is_ok();
+        let (length, steps) = (self.log.len(), &self.steps);
+        assert!(in_time, "nothing after {length} bytes: {steps:?}");
     }
 }
 

@@ -33,6 +33,7 @@ pub(in crate::api) struct BuildQuery {
     /// `next` of the page before.
     cursor: Option<String>,
     /// Rows of the page, 1 to 200; 50 if not given.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 

@@ -27,6 +27,7 @@ pub(in crate::api) struct EventQuery {
     /// Only about this: the id of a pipeline, build or machine, `image:NAME` or `policy:NAME`.
     subject: Option<String>,
     /// Events of the page, 1 to 200; 50 if not given.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 

@@ -32,6 +32,7 @@ use crate::model::{Attempt, AttemptId, AttemptState, BuildId, Timestamp};
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct LogStreamQuery {
     /// Only this attempt, from 1; else the last one and those that follow.
+    #[param(minimum = 1)]
     attempt: Option<u32>,
     /// Skip this many bytes of the first log.
     offset: Option<u64>,
@@ -165,7 +166,7 @@ impl stream::Source for Tail {
                 Phase::Drain(rest) => Turn::of(rest.next().await)?,
             };
             match turn {
-                Turn::Bytes(bytes) => self.take(bytes)?,
+                Turn::Bytes(bytes) => self.take(&bytes)?,
                 Turn::SourceEnded => self.source_ended(),
                 Turn::Beat => self.look().await?,
             }
@@ -279,7 +280,7 @@ impl Tail {
     }
 
     /// Makes events of bytes; what was taken before is skipped.
-    fn take(&mut self, run: LogBytes) -> Result<(), ApiError> {
+    fn take(&mut self, run: &LogBytes) -> Result<(), ApiError> {
         let Some(place) = &mut self.place else {
             return Ok(());
         };
@@ -351,11 +352,10 @@ impl Place {
 fn piece_len(bytes: &[u8]) -> usize {
     let bound = bytes.len().min(MAX_LOG_EVENT_BYTES);
     match std::str::from_utf8(bytes.get(..bound).unwrap_or(bytes)) {
-        Ok(_) => bound,
         // The rest of the character is behind the bound, or yet to come.
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        // Not text: it goes as it is.
-        Err(_) => bound,
+        // Whole text, or none at all: it goes as it is.
+        Ok(_) | Err(_) => bound,
     }
 }
 

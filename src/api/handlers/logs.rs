@@ -22,6 +22,7 @@ use crate::model::{Attempt, AttemptState, Build, BuildId};
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct LogQuery {
     /// Number of the attempt, from 1; the last one if not given.
+    #[param(minimum = 1)]
     attempt: Option<u32>,
     /// Only this step: its name, or its place from 0.
     step: Option<String>,

@@ -23,6 +23,7 @@ pub(in crate::api) struct MachineQuery {
     /// `next` of the page before.
     cursor: Option<String>,
     /// Rows of the page, 1 to 200; 50 if not given.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 

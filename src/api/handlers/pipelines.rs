@@ -26,7 +26,7 @@ use crate::store::{self, BuildFilter, Store};
     post, path = "/pipelines", tag = "pipelines",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 200 visible ASCII characters of your choice")),
     request_body(content(
-        (String = "application/yaml", example = "project: demo\nbuilds:\n  test:\n    requires: {python: '>=3.11'}\n    steps:\n      - run: python3 -m unittest\n"),
+        (String = "application/yaml", example = "name: nightly\nproject: demo\nbuilds:\n  test:\n    requires: {python: '>=3.11'}\n    steps:\n      - run: python3 -m unittest\n"),
         (serde_json::Value = "application/json"),
     )),
     responses(
@@ -94,6 +94,7 @@ pub(in crate::api) struct PipelineQuery {
     /// `next` of the page before.
     cursor: Option<String>,
     /// Rows of the page, 1 to 200; 50 if not given.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 

@@ -38,6 +38,7 @@ pub(in crate::api) struct CostQuery {
     #[param(example = "2026-12-01T00:00:00Z")]
     to: Option<String>,
     /// Rows of the report, 1 to 1000; 50 if not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -82,13 +83,18 @@ pub(in crate::api) async fn report_cost(
     }))
 }
 
-/// A moment from a date, which is its first in UTC, or from a time.
+/// Letters of a date such as `2026-11-21`.
+const DATE_LEN: usize = 10;
+
+/// A moment from a date, which is its first in UTC, or from a time with its offset.
 fn moment(text: &str) -> Result<Timestamp, ApiError> {
-    let time = text.parse::<jiff::Timestamp>().or_else(|_| {
-        text.parse::<jiff::civil::Date>()?
-            .to_zoned(jiff::tz::TimeZone::UTC)
+    let time = if text.len() == DATE_LEN {
+        text.parse::<jiff::civil::Date>()
+            .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC))
             .map(|midnight| midnight.timestamp())
-    });
+    } else {
+        text.parse::<jiff::Timestamp>()
+    };
     time.map(|time| Timestamp::from_micros(time.as_microsecond()))
         .map_err(|_| {
             ApiError::malformed(

@@ -45,7 +45,7 @@ pub(super) fn problem(line: u32, message: &str) -> Problem {
     }
 }
 
-fn not_found(what: &'static str, id: impl ToString) -> DeskError {
+fn not_found(what: &'static str, id: &impl std::fmt::Display) -> DeskError {
     DeskError::NotFound {
         what,
         id: id.to_string(),
@@ -88,7 +88,7 @@ impl FakeDesk {
     fn build(&self, id: BuildId) -> Result<Build, DeskError> {
         self.store
             .build_now(id)
-            .ok_or_else(|| not_found("build", id))
+            .ok_or_else(|| not_found("build", &id))
     }
 }
 
@@ -141,7 +141,7 @@ impl Desk for FakeDesk {
         self.store
             .pipeline(id)
             .await?
-            .ok_or_else(|| not_found("pipeline", id))?;
+            .ok_or_else(|| not_found("pipeline", &id))?;
         let mut asked = 0;
         for build in self.store.builds_now(id) {
             if !build.state.is_finished() {
@@ -164,7 +164,7 @@ impl Desk for FakeDesk {
         self.store
             .pipeline(id)
             .await?
-            .ok_or_else(|| not_found("pipeline", id))?;
+            .ok_or_else(|| not_found("pipeline", &id))?;
         if self
             .store
             .builds_now(id)
@@ -205,7 +205,7 @@ impl Desk for FakeDesk {
             .await?
             .into_iter()
             .find(|image| image.name == name)
-            .ok_or_else(|| not_found("image", name))?;
+            .ok_or_else(|| not_found("image", &name))?;
         image.state = ImageState::Removed;
         self.store.put([Change::UpdateImage(image.clone(), 0)]);
         Ok(image)
@@ -224,7 +224,7 @@ impl Desk for FakeDesk {
     async fn verify_image(&self, name: &str, who: &str) -> Result<Accepted, DeskError> {
         let images = self.images().await?;
         let image = images.iter().find(|image| image.name == name);
-        let image = image.ok_or_else(|| not_found("image", name))?;
+        let image = image.ok_or_else(|| not_found("image", &name))?;
         if image.spec.probes.is_empty() {
             return Err(DeskError::Refused(format!("{name} declares no probes")));
         }
@@ -255,7 +255,7 @@ impl Desk for FakeDesk {
         let mut machine = self
             .store
             .machine_now(id)
-            .ok_or_else(|| not_found("machine", id))?;
+            .ok_or_else(|| not_found("machine", &id))?;
         let next = MachineState::Draining {
             instance: machine.state.instance().cloned(),
             reason: Reason::Requested(who.to_owned()),
@@ -314,7 +314,7 @@ impl Desk for FakeDesk {
             .iter()
             .any(|token| token.id == id && token.revoked_at.is_none());
         if !known {
-            return Err(not_found("token", id));
+            return Err(not_found("token", &id));
         }
         self.store
             .put([Change::RevokeToken(id, Timestamp::default())]);

@@ -58,6 +58,10 @@ impl FakeLogs {
     }
 }
 
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap()
+}
+
 #[async_trait]
 impl LogSource for FakeLogs {
     async fn length(&self, attempt: AttemptId) -> Result<u64, LogSourceError> {
@@ -72,7 +76,7 @@ impl LogSource for FakeLogs {
     ) -> Result<BoxStream<'static, Result<Bytes, LogSourceError>>, LogSourceError> {
         self.check(attempt, range.start)?;
         let bytes = self.log(attempt, |log| log.borrow().clone());
-        let bytes = bytes.slice(range.start as usize..range.end as usize);
+        let bytes = bytes.slice(place(range.start)..place(range.end));
         // In pieces, as from storage.
         let pieces: Vec<_> = bytes
             .chunks(7)
@@ -102,7 +106,7 @@ impl LogSource for FakeLogs {
                 .ok()?
                 .clone();
             let end = until.min(whole.len() as u64);
-            let bytes = whole.slice(at as usize..end as usize);
+            let bytes = whole.slice(place(at)..place(end));
             let run = LogBytes {
                 offset: at,
                 bytes,

@@ -81,7 +81,10 @@ impl Rows {
         {
             let word = match &build.state {
                 BuildState::Finished { result, .. } => result.word(),
-                open => open.word(),
+                BuildState::Waiting
+                | BuildState::Queued { .. }
+                | BuildState::Bound { .. }
+                | BuildState::Running { .. } => build.state.word(),
             };
             *tally.entry(word.to_owned()).or_default() += 1;
         }
@@ -267,7 +270,10 @@ impl Store for FakeStore {
     ) -> Result<Vec<Build>, StoreError> {
         let result = |build: &Build| match build.state {
             BuildState::Finished { result, .. } => Some(result),
-            _ => None,
+            BuildState::Waiting
+            | BuildState::Queued { .. }
+            | BuildState::Bound { .. }
+            | BuildState::Running { .. } => None,
         };
         self.ask(|rows| {
             page_of(&rows.builds, &page, |build: &Build| {

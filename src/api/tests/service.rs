@@ -187,6 +187,13 @@ async fn the_documentation_page_needs_no_network() {
         start.text()
     );
     assert!(!start.text().contains("petstore"), "{}", start.text());
+    let elsewhere: Vec<&str> = start.text().matches("://").collect();
+    assert!(elsewhere.is_empty(), "{}", start.text());
+    assert!(
+        start.text().contains(r#""validatorUrl": "none""#),
+        "{}",
+        start.text()
+    );
     let policy = page.header("content-security-policy");
     assert!(policy.starts_with("default-src 'self'"), "{policy}");
 }

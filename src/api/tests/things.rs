@@ -87,9 +87,10 @@ pub(super) fn running(mut build: Build, attempt: &Attempt) -> Build {
 
 /// The same build with its result.
 pub(super) fn finished(mut build: Build, result: BuildResult) -> Build {
-    let reason = match result {
-        BuildResult::Success => "",
-        _ => "step test exited with 2",
+    let reason = if result == BuildResult::Success {
+        ""
+    } else {
+        "step test exited with 2"
     };
     build.state = BuildState::Finished {
         result,
@@ -238,7 +239,7 @@ pub(super) fn token(bits: u128, name: &str, role: TokenRole) -> Token {
         id: TokenId::from_bits(bits),
         name: name.to_owned(),
         role,
-        hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash: crate::api::auth::hex(&digest.into()),
         created_at: NOW,
         revoked_at: None,
     }

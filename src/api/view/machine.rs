@@ -78,7 +78,7 @@ impl From<Hold> for HoldView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MachineView {
     /// Its identity.
-    #[schema(value_type = String, example = "vm_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "vm_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub id: MachineId,
     /// The image it was launched from.
     pub image: String,

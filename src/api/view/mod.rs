@@ -8,6 +8,7 @@
 //! know.
 
 mod amount;
+mod attempt;
 mod build;
 mod catalogue;
 mod cost;
@@ -23,9 +24,9 @@ mod service;
 mod token;
 
 pub use amount::{MoneyView, RateView};
+pub use attempt::{AttemptView, OutcomeKind, OutcomeView, StepTimes};
 pub use build::{
-    AttemptView, BuildDetail, BuildStateWord, BuildSummary, CancelView, OutcomeKind, OutcomeView,
-    ResultWord, StepState, StepTimes, StepView,
+    BuildDetail, BuildStateWord, BuildSummary, CancelView, ResultWord, StepState, StepView,
 };
 pub use catalogue::{
     AppliedView, ApplyRequest, ApplyResponse, DeclarationFile, DeclarationKind, ImageStateWord,

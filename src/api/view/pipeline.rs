@@ -14,7 +14,7 @@ use crate::store::Tally;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AcceptedView {
     /// The pipeline.
-    #[schema(value_type = String, example = "pl_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "pl_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub pipeline: PipelineId,
     /// What the document called it.
     pub name: String,
@@ -28,7 +28,7 @@ pub struct AcceptedView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BuildRef {
     /// The build.
-    #[schema(value_type = String, example = "bld_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "bld_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub id: BuildId,
     /// Its name, with the matrix values.
     #[schema(example = "test (3.12, sqlite)")]
@@ -85,7 +85,7 @@ impl PipelineState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PipelineSummary {
     /// Its identity.
-    #[schema(value_type = String, example = "pl_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "pl_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub id: PipelineId,
     /// What the document called it.
     pub name: String,

@@ -52,7 +52,7 @@ impl From<RoleWord> for TokenRole {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// Its identity.
-    #[schema(value_type = String, example = "tok_01jd3x9k2v6q8w4e5r7t9y1u3i")]
+    #[schema(value_type = String, example = "tok_01jd3x9k2v6q8w4e5r7t9y1s3h")]
     pub id: TokenId,
     /// What the operator called it.
     pub name: String,

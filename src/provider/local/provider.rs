@@ -191,10 +191,9 @@ fn look(machine: MachineId, layout: &Layout) -> io::Result<Instance> {
             Some(endpoint) => (InstanceState::Running, Some(endpoint)),
             None => (InstanceState::Pending, None),
         },
-        Some(_) => (InstanceState::Terminated, None),
         None if is_launching(layout)? => (InstanceState::Pending, None),
-        // Whoever launched it died before it had a process.
-        None => (InstanceState::Terminated, None),
+        // Its process has ended, or whoever launched it died before it had one.
+        Some(_) | None => (InstanceState::Terminated, None),
     };
     Ok(Instance {
         id: InstanceId(machine.to_string()),

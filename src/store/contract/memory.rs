@@ -117,10 +117,6 @@ impl Tables {
                 self.keys.remove(&machine);
                 Ok(())
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "the other half of one match"
-            )]
             change => self.apply_rest(change),
         }
     }
@@ -160,10 +156,6 @@ impl Tables {
                 token.revoked_at.get_or_insert(at);
                 Ok(())
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "the other half of one match"
-            )]
             other => unreachable!("{other:?} is handled above"),
         }
     }

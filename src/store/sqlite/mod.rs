@@ -44,8 +44,10 @@ impl SqliteStore {
 
     async fn open_with(options: SqliteConnectOptions) -> Result<Self, StoreError> {
         let connection = open::connect(&options).await?;
-        let readers = open::readers(options.get_filename());
-        let writer = WriterHandle::start(connection, options);
+        let path = options.get_filename().to_owned();
+        let readers = open::readers(&path);
+        let writer = WriterHandle::start(connection, options)
+            .map_err(|error| open::opening(&path, &error))?;
         Ok(Self { writer, readers })
     }
 

@@ -97,7 +97,7 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
-fn opening(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn opening(path: &Path, problem: &dyn std::fmt::Display) -> StoreError {
     StoreError::Database {
         operation: "opening the database",
         detail: format!("{}: {problem}", path.display()),

@@ -19,46 +19,11 @@ macro_rules! statements {
 
 /// The columns of a build, as `rows::build` takes them.
 macro_rules! select_builds {
-    ($rest:expr) => {
+    ($rest:literal) => {
         concat!(
             "SELECT b.id, s.spec, b.standing, b.attempts, b.cancel, b.rev \
              FROM builds AS b CROSS JOIN build_specs AS s ON s.build = b.id ",
             $rest
-        )
-    };
-}
-
-/// A page of each result, of which the newest are taken: finished builds without a look at the
-/// unfinished ones, however many those are.
-macro_rules! newest_of_each_result {
-    ($filter:literal) => {
-        concat!(
-            "WHERE b.id IN (",
-            newest_of_result!($filter, "success"),
-            " UNION ALL ",
-            newest_of_result!($filter, "failure"),
-            " UNION ALL ",
-            newest_of_result!($filter, "canceled"),
-            " UNION ALL ",
-            newest_of_result!($filter, "timed_out"),
-            " UNION ALL ",
-            newest_of_result!($filter, "infra_failure"),
-            " UNION ALL ",
-            newest_of_result!($filter, "skipped"),
-            " ORDER BY id DESC LIMIT ?2) ORDER BY b.id DESC"
-        )
-    };
-}
-
-/// A page of one result.
-macro_rules! newest_of_result {
-    ($filter:literal, $result:literal) => {
-        concat!(
-            "SELECT id FROM (SELECT id FROM builds WHERE ",
-            $filter,
-            "result = '",
-            $result,
-            "' AND id < ?1 ORDER BY id DESC LIMIT ?2)"
         )
     };
 }
@@ -205,8 +170,15 @@ statements! {
     BUILDS_OF_PROJECT_BY_RESULT = select_builds!(
         "WHERE b.project = ?4 AND b.result = ?3 AND b.id < ?1 ORDER BY b.id DESC LIMIT ?2"
     );
-    BUILDS_FINISHED = select_builds!(newest_of_each_result!(""));
-    BUILDS_OF_PROJECT_FINISHED = select_builds!(newest_of_each_result!("project = ?3 AND "));
+    /// Skips the unfinished builds among the newest, of which there are as many as the queue is
+    /// long; a page from each result's index, merged, took longer even so.
+    BUILDS_FINISHED = select_builds!(
+        "WHERE b.state = 'finished' AND b.id < ?1 ORDER BY b.id DESC LIMIT ?2"
+    );
+    BUILDS_OF_PROJECT_FINISHED = select_builds!(
+        "WHERE b.project = ?3 AND b.state = 'finished' AND b.id < ?1 \
+         ORDER BY b.id DESC LIMIT ?2"
+    );
     ATTEMPT = "SELECT id, body FROM attempts WHERE id = ?1";
     ATTEMPTS = "SELECT id, body FROM attempts WHERE build = ?1 ORDER BY number";
 

@@ -7,9 +7,11 @@
 //! nothing.
 
 use std::collections::BTreeMap;
+use std::{io, thread};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
@@ -55,14 +57,23 @@ enum Failure {
 
 impl WriterHandle {
     /// Starts the task; it ends when it is closed or the last handle is gone.
-    pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Self {
+    ///
+    /// It has a thread to itself: each statement passes to the connection's thread and back, and
+    /// through the runtime's scheduler that took twice the thread switches.
+    pub(super) fn start(
+        connection: SqliteConnection,
+        options: SqliteConnectOptions,
+    ) -> io::Result<Self> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
             connection,
             options,
         };
-        tokio::spawn(writer.run(queue));
-        Self { requests }
+        let runtime = Handle::current();
+        thread::Builder::new()
+            .name("store-commit".to_owned())
+            .spawn(move || runtime.block_on(writer.run(queue)))?;
+        Ok(Self { requests })
     }
 
     /// Has `changes` written. The place in line is taken at the first poll; from then on the

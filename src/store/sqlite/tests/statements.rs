@@ -67,6 +67,8 @@ async fn pages_are_read_in_order_and_not_sorted() {
         "BUILDS",
         "BUILDS_OF_PIPELINE",
         "BUILDS_OF_PROJECT",
+        "BUILDS_FINISHED",
+        "BUILDS_OF_PROJECT_FINISHED",
         "BUILDS_BY_RESULT",
         "BUILDS_OF_PROJECT_BY_RESULT",
         "ATTEMPTS",
