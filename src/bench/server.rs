@@ -211,7 +211,6 @@ async fn checked(answer: reqwest::Response) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&body)?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bench starts its own server")]
 async fn spawn(directory: &Path) -> anyhow::Result<(Child, String)> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg("serve")

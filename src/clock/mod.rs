@@ -8,6 +8,10 @@ use rand::{Rng, SeedableRng};
 
 use crate::model::{Span, Timestamp};
 
+mod stepped;
+
+pub use stepped::SteppedClock;
+
 /// Reads the time and waits. Engine code takes its `now` from here and passes it down.
 #[async_trait]
 pub trait Clock: Send + Sync + std::fmt::Debug {

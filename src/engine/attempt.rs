@@ -230,6 +230,7 @@ impl Driver {
 
     /// Takes what comes until the run ends in one way or another.
     async fn watch(&mut self, mut run: Run) -> End {
+        self.repeat_stop();
         self.look_at_wish();
         loop {
             if self.storing.is_none() && self.recorder.wants_flush(self.now()) {
@@ -267,7 +268,7 @@ impl Driver {
     /// One event of the run.
     fn take(&mut self, event: Option<RunEvent>) -> Option<End> {
         match event {
-            Some(RunEvent::StepBegan { index, machine }) => self.step_began(index, machine),
+            Some(RunEvent::StepBegan { index, machine }) => self.step_began(index, machine).err(),
             Some(RunEvent::Log { bytes, machine }) => {
                 self.recorder.push(&bytes, self.now());
                 self.consumed = machine;
@@ -308,9 +309,15 @@ impl Driver {
         }
     }
 
-    fn step_began(&mut self, index: u32, machine: u64) -> Option<End> {
-        let now = self.now();
+    /// Records the step at once: who looks at the build sees it, and its time counts from here even
+    /// if another process takes over before it prints anything.
+    fn step_began(&mut self, index: u32, machine: u64) -> Result<(), End> {
         self.consumed = machine;
+        if self.steps.iter().any(|step| step.index == index) {
+            // Told again: the cursor moves with stored bytes only.
+            return Ok(());
+        }
+        let now = self.now();
         self.steps.push(StepRecord {
             index,
             started_at: now,
@@ -319,15 +326,22 @@ impl Driver {
             log_start: self.recorder.length(),
             log_end: None,
         });
-        if self.began.is_some() {
-            return None;
-        }
-        self.began = Some(now);
+        let is_first = self.began.is_none();
+        self.began.get_or_insert(now);
         let (attempt, build, machine) = (self.attempt, self.build, self.machine);
-        let written = self.engine.write_soon(|draft| {
-            let running = AttemptState::Running { since: draft.now };
-            if let Some(result) = draft.change_attempt(attempt, |row| row.enter(running)) {
-                result?;
+        let steps = self.steps.clone();
+        self.engine.write_soon(|draft| {
+            let noted = draft.change_attempt(attempt, |row| {
+                row.note_steps(steps);
+                if is_first {
+                    row.enter(AttemptState::Running { since: now })
+                } else {
+                    Ok(())
+                }
+            });
+            let Some(noted) = noted else { return Ok(()) };
+            noted?;
+            if is_first {
                 let next = BuildState::Running {
                     machine,
                     attempt,
@@ -336,14 +350,15 @@ impl Driver {
                 draft.enter_build(build, next, "its first step began".to_owned())?;
             }
             Ok(())
-        });
-        written.err().map(End::from)
+        })?;
+        Ok(())
     }
 
     fn step_ended(&mut self, index: u32, code: i32, machine: u64) {
         self.consumed = machine;
         let (now, length) = (self.now(), self.recorder.length());
-        if let Some(step) = self.steps.iter_mut().rfind(|step| step.index == index) {
+        let open = |step: &&mut StepRecord| step.index == index && step.ended_at.is_none();
+        if let Some(step) = self.steps.iter_mut().find(open) {
             step.ended_at = Some(now);
             step.exit_code = Some(code);
             step.log_end = Some(length);
@@ -358,16 +373,17 @@ impl Driver {
         if code == 0 {
             return (Outcome::Exited(0), String::new());
         }
-        let overdue = self.overdue_step.and_then(|index| self.step_name(index));
-        if let Some(name) = overdue {
-            return (Outcome::TimedOut, format!("step {name:?} ran out of time"));
-        }
         let failed = self.steps.iter().find(|step| {
             let counts = self
                 .spec_step(step.index)
                 .is_none_or(|spec| !spec.continue_on_error);
             counts && step.exit_code.is_some_and(|code| code != 0)
         });
+        if let Some(step) = failed.filter(|step| self.ran_out_of_time(step))
+            && let Some(name) = self.step_name(step.index)
+        {
+            return (Outcome::TimedOut, format!("step {name:?} ran out of time"));
+        }
         let verdict = match failed.and_then(|step| Some((self.step_name(step.index)?, step))) {
             Some((name, step)) => {
                 format!(
@@ -380,12 +396,29 @@ impl Driver {
         (Outcome::Exited(code), verdict)
     }
 
+    /// Whether a step was stopped for its time, by us or by the process before us.
+    fn ran_out_of_time(&self, step: &StepRecord) -> bool {
+        let timeout = self.spec_step(step.index).and_then(|spec| spec.timeout);
+        let took = step.ended_at.map(|ended| ended.since(step.started_at));
+        self.overdue_step == Some(step.index)
+            || timeout.zip(took).is_some_and(|(most, took)| took >= most)
+    }
+
     fn spec_step(&self, index: u32) -> Option<&crate::model::Step> {
         self.spec.steps.get(usize::try_from(index).ok()?)
     }
 
     fn step_name(&self, index: u32) -> Option<String> {
         Some(self.spec_step(index)?.name.clone())
+    }
+
+    /// Asks again for a stop that may have been lost with the connection before this one.
+    fn repeat_stop(&self) {
+        if self.stopping.is_some() {
+            self.ask_stop(Stop::Attempt);
+        } else if let Some(index) = self.overdue_step {
+            self.ask_stop(Stop::Step(index));
+        }
     }
 
     /// Begins a stop if somebody asked for the build's end.
@@ -616,7 +649,7 @@ async fn leave(
                 tracing::warn!(attempt.id = %attempt, %error, "not tidied up");
             }
         }
-        MachineAfter::Drain(_) => engine.end_machine_now(machine).await,
+        MachineAfter::Drain(_) => engine.end_machine_now(machine),
     }
 }
 

@@ -89,6 +89,7 @@ impl Engine {
 
     /// Takes an image out of the catalogue.
     pub(super) async fn remove(&self, name: &str, who: &str) -> Result<Image, DeskError> {
+        self.check_open()?;
         let removed = self
             .write_durably(|draft| {
                 let Some(image) = draft.books.image(name).cloned() else {

@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError};
 
 use super::books::Books;
 use super::draft::Draft;
-use super::journal::{self, Pending, Watch};
+use super::journal::{self, Pending, Waiting, Watch};
 
 /// What the engine is made of; the composition root chooses the concrete types.
 #[derive(Debug, Clone)]
@@ -240,14 +240,19 @@ impl Engine {
         change: impl FnOnce(&mut Draft<'_>) -> Result<(), IllegalTransition>,
     ) -> Result<(), Fault> {
         let ((), pending) = self.write(change)?;
+        self.leave(pending);
+        Ok(())
+    }
+
+    /// Lets a commit go its way; its failure ends the epoch.
+    pub(super) fn leave(&self, pending: Pending) {
         self.epoch().watch.leave(pending);
         self.hint.send_modify(|count| *count += 1);
-        Ok(())
     }
 
     /// Waits for a commit; its failure ends the epoch.
     pub(super) async fn durable(&self, pending: Pending) -> Result<(), Fault> {
-        match pending.durable().await {
+        match Waiting::new(self.epoch().watch, pending).durable().await {
             Ok(()) => {
                 self.hint.send_modify(|count| *count += 1);
                 Ok(())

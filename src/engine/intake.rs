@@ -36,10 +36,23 @@ pub(super) struct NewPipeline {
 }
 
 impl Engine {
+    /// Refuses clients while the books are not those of the store: an answer from them would be
+    /// wrong, and a wish written into them lost.
+    pub(super) fn check_open(&self) -> Result<(), DeskError> {
+        if self.is_running() {
+            Ok(())
+        } else {
+            Err(DeskError::Busy(
+                "the orchestrator is loading its state".to_owned(),
+            ))
+        }
+    }
+
     pub(super) async fn submit_document(
         &self,
         submission: Submission,
     ) -> Result<Accepted, DeskError> {
+        self.check_open()?;
         let Some(key) = submission.idempotency_key.clone() else {
             return self.queue_document(submission, None).await;
         };
@@ -126,11 +139,7 @@ impl Engine {
 
     /// Queues a pipeline; answers once it is durable.
     pub(super) async fn queue(&self, new: NewPipeline) -> Result<Accepted, DeskError> {
-        if !self.is_running() {
-            return Err(DeskError::Busy(
-                "the orchestrator is loading its state".to_owned(),
-            ));
-        }
+        self.check_open()?;
         let open = self.books().builds.len();
         if open + new.builds.len() > MAX_OPEN_BUILDS {
             return Err(DeskError::Busy(format!(

@@ -47,12 +47,48 @@ pub(super) fn begin(store: &Arc<dyn Store>, changes: Vec<Change>) -> Pending {
     Pending { state }
 }
 
-impl Pending {
-    /// Waits until the commit is durable, or failed.
-    pub(super) async fn durable(self) -> Result<(), StoreError> {
-        match self.state {
-            State::Done(result) => result,
-            State::Running(commit) => commit.await,
+impl Future for Pending {
+    type Output = Result<(), StoreError>;
+
+    /// Ready when the commit is durable, or failed.
+    fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            State::Done(result) => Poll::Ready(result.clone()),
+            State::Running(commit) => commit.as_mut().poll(ctx),
+        }
+    }
+}
+
+/// Waits for a commit; whoever stops waiting leaves it to the watch, so that its failure is noticed
+/// even so.
+pub(super) struct Waiting {
+    watch: Watch,
+    pending: Option<Pending>,
+}
+
+impl Waiting {
+    pub(super) const fn new(watch: Watch, pending: Pending) -> Self {
+        Self {
+            watch,
+            pending: Some(pending),
+        }
+    }
+
+    /// Returns when the commit is durable, or failed.
+    pub(super) async fn durable(mut self) -> Result<(), StoreError> {
+        let Some(pending) = &mut self.pending else {
+            return Ok(());
+        };
+        let result = pending.await;
+        self.pending = None;
+        result
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.watch.leave(pending);
         }
     }
 }
@@ -79,7 +115,7 @@ impl Watch {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Pending>();
         let work = async move {
             while let Some(pending) = receiver.recv().await {
-                pending.durable().await?;
+                pending.await?;
             }
             Ok(())
         };

@@ -67,7 +67,11 @@ impl Engine {
         }
         let took = self.parts.clock.now().since(begun);
         metrics::histogram!("dormouse_plan_seconds").record(took.to_std().as_secs_f64());
-        if !effects.is_empty() {
+        if effects.is_empty() {
+            // A build that was bound to a machine on its way up needs nothing to be done, but its
+            // commit may fail as any other.
+            self.leave(pending);
+        } else {
             tracing::debug!(actions = effects.len(), ?took, "plan recorded");
             let engine = Arc::clone(self);
             self.spawn(async move {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use backoff::backoff::Backoff;
 
 use crate::model::{
-    Category, Change, EventKind, InstanceId, MachineId, MachineState, Outcome, Reason, Span,
-    Subject, Timestamp,
+    Category, Change, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Outcome,
+    Reason, Span, Subject, Timestamp,
 };
 use crate::provider::{AbsenceProof, Instance, InstanceState, Listing, Provider};
 
+use super::draft::Draft;
 use super::engine::Engine;
 use super::outcome::{MachineAfter, end_attempt};
 use super::retry;
@@ -159,15 +160,9 @@ impl Engine {
                 MachineState::Booting {
                     claim: None,
                     instance,
-                }
-                | MachineState::Idle { instance, .. } => {
-                    let message = reason.sentence();
-                    let next = MachineState::Draining {
-                        instance: Some(instance),
-                        reason,
-                    };
-                    draft.enter_machine(id, next, Some((Category::Idle, None)))?;
-                    draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+                } => drain_lost(draft, id, instance, reason, Category::Boot)?,
+                MachineState::Idle { instance, .. } => {
+                    drain_lost(draft, id, instance, reason, Category::Idle)?;
                 }
                 MachineState::Intended { .. }
                 | MachineState::Draining { .. }
@@ -226,7 +221,7 @@ impl Engine {
     }
 
     /// As [`Engine::end_machine`], as a task of its own.
-    pub(super) async fn end_machine_now(self: &Arc<Self>, id: MachineId) {
+    pub(super) fn end_machine_now(self: &Arc<Self>, id: MachineId) {
         let engine = Arc::clone(self);
         self.spawn(engine.end_machine(id));
     }
@@ -305,6 +300,24 @@ impl Engine {
             self.nudge();
         }
     }
+}
+
+/// Ends a machine without a build that vanished.
+fn drain_lost(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    instance: InstanceId,
+    reason: Reason,
+    category: Category,
+) -> Result<(), IllegalTransition> {
+    let message = reason.sentence();
+    let next = MachineState::Draining {
+        instance: Some(instance),
+        reason,
+    };
+    draft.enter_machine(id, next, Some((category, None)))?;
+    draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+    Ok(())
 }
 
 /// Asks for the end, and looks whether it has come.

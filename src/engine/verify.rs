@@ -26,6 +26,7 @@ const VERIFIES: &str = "verifies";
 impl Engine {
     /// Queues the verification of an image.
     pub(super) async fn verify(&self, name: &str, who: &str) -> Result<Accepted, DeskError> {
+        self.check_open()?;
         let image = self
             .books()
             .image(name)

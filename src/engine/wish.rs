@@ -16,6 +16,7 @@ use super::outcome::{MachineAfter, end_attempt, finish_build};
 impl Engine {
     /// Asks for the end of a build; one without a running attempt ends at once.
     pub(super) async fn ask_cancel(&self, id: BuildId, who: &str) -> Result<Build, DeskError> {
+        self.check_open()?;
         let reason = format!("canceled by {who}");
         let mut wake = None;
         self.write_durably(|draft| {
@@ -33,6 +34,7 @@ impl Engine {
 
     /// Asks for the end of every unfinished build of a pipeline.
     pub(super) async fn ask_cancel_all(&self, id: PipelineId, who: &str) -> Result<u32, DeskError> {
+        self.check_open()?;
         if self.parts.store.pipeline(id).await?.is_none() {
             return Err(not_found("pipeline", id));
         }
@@ -83,9 +85,10 @@ impl Engine {
         id: MachineId,
         who: &str,
     ) -> Result<Machine, DeskError> {
+        self.check_open()?;
         let outcome = self.write_durably(|draft| end_idle(draft, id, who)).await;
         let machine = outcome.map_err(desk_error)??;
-        self.end_machine_now(id).await;
+        self.end_machine_now(id);
         Ok(machine)
     }
 }

@@ -125,6 +125,12 @@ impl Attempt {
         Ok(())
     }
 
+    /// Takes note of the steps that have begun.
+    pub fn note_steps(&mut self, steps: Vec<StepRecord>) {
+        self.steps = steps;
+        self.rev += 1;
+    }
+
     /// Takes note of stored log bytes: the cursor moves to the end of `extent`, of which the
     /// machine's log file holds the last byte before `machine`.
     pub fn stored(&mut self, extent: &Extent, machine: u64) {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use crate::model::{Endpoint, Image, InstanceId, MachineId, MachineKeys, Shape, Span, Timestamp};
 
 pub mod local;
+pub mod simulated;
 
 /// Everything a launch needs; a plan leaves nothing to choose.
 #[derive(Debug, Clone)]

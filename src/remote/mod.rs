@@ -18,6 +18,7 @@ mod keys;
 mod run;
 mod scan;
 mod script;
+pub mod simulated;
 mod ssh;
 
 pub use keys::machine_keys;

@@ -1,0 +1,18 @@
+//! A cloud that exists in memory only: a model of what real ones do, at their worst.
+//!
+//! Instances take time to boot and to stop, replies are lost before or after their effect, listings
+//! lag, leave things out or fail, instances vanish or present a wrong key, and each ends by itself
+//! when its lease runs out. [`Cloud`] is the model and the hand that makes trouble;
+//! [`SimulatedProvider`] is what an engine sees of it. Time comes from outside, and nothing here
+//! waits: the state of an instance is a function of its history and of the time. Callers: `app` for
+//! demonstrations, and tests.
+
+mod cloud;
+mod instance;
+mod provider;
+mod trouble;
+
+pub use cloud::{Cloud, Temper};
+pub use instance::{Host, Life};
+pub use provider::SimulatedProvider;
+pub use trouble::{Boot, LaunchTrouble, ListTrouble};

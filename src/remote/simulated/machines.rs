@@ -1,0 +1,174 @@
+//! The model: every attempt on every machine, every open connection, and the troubles to come.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::run::{Ended, Run};
+use super::{Ground, Host};
+use crate::model::{AttemptId, BuildSpec};
+
+/// What happens to one call on a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallTrouble {
+    /// The connection drops before the call has an effect.
+    LostBefore,
+    /// The connection drops before the answer; the effect is there.
+    LostAfter,
+}
+
+/// What is known of an attempt on the machines, for those who look back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// What it printed.
+    pub printed: Vec<u8>,
+    /// Its exit code, if it came to an end of its own.
+    pub code: Option<i32>,
+    /// How often it was begun; more than once breaks the run contract.
+    pub begun: u32,
+}
+
+/// Drives simulated machines. Clones drive the same ones.
+#[derive(Debug, Clone)]
+pub struct SimulatedRemote {
+    pub(super) ground: Arc<dyn Ground>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Attempts that have a directory on their machine.
+    runs: BTreeMap<(String, AttemptId), Run>,
+    /// Attempts whose directory was removed.
+    discarded: BTreeMap<AttemptId, Ran>,
+    begun: BTreeMap<AttemptId, u32>,
+    links: Vec<(SocketAddr, CancellationToken)>,
+    calls: VecDeque<CallTrouble>,
+}
+
+impl SimulatedRemote {
+    /// Machines that stand on `ground`.
+    pub fn new(ground: Arc<dyn Ground>) -> Self {
+        Self {
+            ground,
+            state: Arc::default(),
+        }
+    }
+
+    /// The next calls on sessions meet these troubles, one each; those after them meet none.
+    pub fn trouble_calls(&self, troubles: impl IntoIterator<Item = CallTrouble>) {
+        self.state().calls.extend(troubles);
+    }
+
+    /// Forgets all troubles that have not happened yet.
+    pub fn calm(&self) {
+        self.state().calls.clear();
+    }
+
+    /// Cuts all connections, or those to one address; how many there were.
+    pub fn cut(&self, address: Option<SocketAddr>) -> usize {
+        let mut state = self.state();
+        let (cut, kept) = std::mem::take(&mut state.links)
+            .into_iter()
+            .filter(|(_, closed)| !closed.is_cancelled())
+            .partition::<Vec<_>, _>(|(to, _)| address.is_none_or(|address| *to == address));
+        state.links = kept;
+        for (_, closed) in &cut {
+            closed.cancel();
+        }
+        cut.len()
+    }
+
+    /// Kills the supervisor of an attempt; whether it was running.
+    pub fn lose_supervisor(&self, attempt: AttemptId) -> bool {
+        let now = self.ground.now();
+        let mut state = self.state();
+        let found = state.runs.iter_mut().find(|((_, id), _)| *id == attempt);
+        let Some((_, run)) = found.filter(|(_, run)| run.ended().is_none()) else {
+            return false;
+        };
+        run.lose(now);
+        true
+    }
+
+    /// What the machines know of an attempt; none if it never began.
+    pub fn ran(&self, attempt: AttemptId) -> Option<Ran> {
+        let state = self.state();
+        if let Some(ran) = state.discarded.get(&attempt) {
+            return Some(ran.clone());
+        }
+        let (_, run) = state.runs.iter().find(|((_, id), _)| *id == attempt)?;
+        Some(state.ran(attempt, run))
+    }
+
+    /// Begins the attempt on `host`, unless it is there.
+    pub(super) fn begin(&self, host: &Host, attempt: AttemptId, build: &Arc<BuildSpec>) {
+        let now = self.ground.now();
+        let mut state = self.state();
+        let key = (host.name.clone(), attempt);
+        if !state.runs.contains_key(&key) {
+            let run = Run::new(Arc::clone(build), (host.boot, host.up_since), now);
+            state.runs.insert(key, run);
+            *state.begun.entry(attempt).or_default() += 1;
+        }
+    }
+
+    /// Looks at an attempt on `host` as it stands now; none if it is not there.
+    pub(super) fn look<R>(
+        &self,
+        host: &Host,
+        attempt: AttemptId,
+        look: impl FnOnce(&mut Run) -> R,
+    ) -> Option<R> {
+        let now = self.ground.now();
+        let mut state = self.state();
+        let run = state.runs.get_mut(&(host.name.clone(), attempt))?;
+        if run.boot == host.boot {
+            run.advance(now);
+        }
+        Some(look(run))
+    }
+
+    /// Removes an attempt from `host`.
+    pub(super) fn discard(&self, host: &Host, attempt: AttemptId) {
+        let mut state = self.state();
+        if let Some(run) = state.runs.remove(&(host.name.clone(), attempt)) {
+            let ran = state.ran(attempt, &run);
+            state.discarded.insert(attempt, ran);
+        }
+    }
+
+    /// Notes an open connection, so that it can be cut.
+    pub(super) fn link(&self, address: SocketAddr) -> CancellationToken {
+        let closed = CancellationToken::new();
+        let mut state = self.state();
+        state.links.retain(|(_, closed)| !closed.is_cancelled());
+        state.links.push((address, closed.clone()));
+        closed
+    }
+
+    /// What happens to the next call.
+    pub(super) fn next_call(&self) -> Option<CallTrouble> {
+        self.state().calls.pop_front()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn ran(&self, attempt: AttemptId, run: &Run) -> Ran {
+        let code = match run.ended() {
+            Some(Ended::Done(code)) => Some(code),
+            Some(Ended::Lost) | None => None,
+        };
+        Ran {
+            printed: run.printed(),
+            code,
+            begun: self.begun.get(&attempt).copied().unwrap_or(0),
+        }
+    }
+}

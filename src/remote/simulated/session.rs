@@ -1,0 +1,340 @@
+//! What an engine sees of the simulated machines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Host;
+use super::machines::{CallTrouble, SimulatedRemote};
+use super::run::{Ended, Run as Model};
+use super::shell::{self, Command};
+use crate::model::{AttemptId, BuildSpec, Span};
+use crate::remote::{
+    CommandOutput, Probe, Remote, RemoteError, Run, RunEvent, Session, Stop, Target,
+};
+
+/// Events that wait for a slow reader at most, as in a connection's buffers.
+const EVENTS: usize = 16;
+
+/// A connection to one machine.
+#[derive(Debug)]
+struct Link {
+    machines: SimulatedRemote,
+    address: SocketAddr,
+    /// The machine and its boot at the time of the login.
+    host: Host,
+    closed: CancellationToken,
+}
+
+/// Whether a call's answer arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Given,
+    Lost,
+}
+
+#[async_trait]
+impl Remote for SimulatedRemote {
+    async fn connect(
+        &self,
+        target: &Target,
+        _timeout: Span,
+    ) -> Result<Arc<dyn Session>, RemoteError> {
+        let address = target.endpoint.address;
+        let Some(host) = self.ground.host(address) else {
+            return Err(RemoteError::Unreachable {
+                address: address.to_string(),
+                detail: "connection refused".to_owned(),
+            });
+        };
+        if host.host_public != target.host_public {
+            return Err(RemoteError::WrongHostKey {
+                address: address.to_string(),
+                presented: host.host_public,
+                pinned: target.host_public.clone(),
+            });
+        }
+        if host.client_private != target.client_private {
+            return Err(RemoteError::LoginRefused {
+                address: address.to_string(),
+                user: target.user.clone(),
+            });
+        }
+        Ok(Arc::new(Link {
+            machines: self.clone(),
+            address,
+            host,
+            closed: self.link(address),
+        }))
+    }
+}
+
+impl Link {
+    /// Whether the machine that was logged in to is still there.
+    fn stands(&self) -> bool {
+        let there = self.machines.ground.host(self.address);
+        let same = |host: Host| host.name == self.host.name && host.boot == self.host.boot;
+        !self.closed.is_cancelled() && there.is_some_and(same)
+    }
+
+    fn lost(&self, operation: &'static str) -> RemoteError {
+        self.closed.cancel();
+        RemoteError::Disconnected {
+            operation,
+            detail: "connection reset".to_owned(),
+        }
+    }
+
+    /// Begins a call, which may be lost on its way.
+    fn call(&self, operation: &'static str) -> Result<Answer, RemoteError> {
+        if !self.stands() {
+            return Err(self.lost(operation));
+        }
+        match self.machines.next_call() {
+            None => Ok(Answer::Given),
+            Some(CallTrouble::LostAfter) => Ok(Answer::Lost),
+            Some(CallTrouble::LostBefore) => Err(self.lost(operation)),
+        }
+    }
+
+    /// Ends a call whose effect is there.
+    fn answer(&self, answer: Answer, operation: &'static str) -> Result<(), RemoteError> {
+        match answer {
+            Answer::Given => Ok(()),
+            Answer::Lost => Err(self.lost(operation)),
+        }
+    }
+
+    fn watch(&self, attempt: AttemptId, from: u64) -> Run {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let follower = Follower {
+            machines: self.machines.clone(),
+            address: self.address,
+            host: self.host.clone(),
+            closed: self.closed.clone(),
+            attempt,
+            from,
+        };
+        tokio::spawn(follower.follow(sender));
+        Run { events }
+    }
+}
+
+#[async_trait]
+impl Session for Link {
+    async fn command(
+        &self,
+        command: &str,
+        _stdin: Bytes,
+        _timeout: Span,
+    ) -> Result<CommandOutput, RemoteError> {
+        const OPERATION: &str = "running a command";
+        let answer = self.call(OPERATION)?;
+        let mut output = CommandOutput {
+            status: Some(0),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        };
+        for command in shell::parse(command) {
+            match command {
+                Command::Print(bytes) => output.stdout.extend(bytes),
+                Command::Sleep(span) => self.machines.ground.sleep(span).await,
+                Command::Exit(code) => {
+                    output.status = u32::try_from(code).ok();
+                    break;
+                }
+                Command::Stubborn => {}
+                Command::Uptime(span) => {
+                    if self.machines.ground.now() < self.host.up_since + span {
+                        output.status = Some(1);
+                        break;
+                    }
+                }
+            }
+        }
+        self.answer(answer, OPERATION)?;
+        Ok(output)
+    }
+
+    async fn prepare(&self) -> Result<(), RemoteError> {
+        const OPERATION: &str = "preparing the machine";
+        let answer = self.call(OPERATION)?;
+        self.answer(answer, OPERATION)
+    }
+
+    async fn start(
+        &self,
+        attempt: AttemptId,
+        build: Arc<BuildSpec>,
+        from: u64,
+    ) -> Result<Run, RemoteError> {
+        const OPERATION: &str = "starting the build";
+        let answer = self.call(OPERATION)?;
+        self.machines.begin(&self.host, attempt, &build);
+        self.answer(answer, OPERATION)?;
+        Ok(self.watch(attempt, from))
+    }
+
+    async fn follow(&self, attempt: AttemptId, from: u64) -> Result<Run, RemoteError> {
+        const OPERATION: &str = "following the build";
+        let answer = self.call(OPERATION)?;
+        self.answer(answer, OPERATION)?;
+        Ok(self.watch(attempt, from))
+    }
+
+    async fn probe(&self, attempt: AttemptId) -> Result<Probe, RemoteError> {
+        const OPERATION: &str = "probing the build";
+        let answer = self.call(OPERATION)?;
+        self.answer(answer, OPERATION)?;
+        let boot = self.host.boot;
+        let probe = self.machines.look(&self.host, attempt, |run| {
+            if run.boot == boot {
+                run.probe()
+            } else {
+                Probe::Rebooted(run.length())
+            }
+        });
+        Ok(probe.unwrap_or(Probe::Absent))
+    }
+
+    async fn stop(&self, attempt: AttemptId, what: Stop, grace: Span) -> Result<(), RemoteError> {
+        const OPERATION: &str = "stopping the build";
+        let answer = self.call(OPERATION)?;
+        let now = self.machines.ground.now();
+        let due = self.machines.look(&self.host, attempt, |run| {
+            run.stop(what, grace, now);
+            run.due()
+        });
+        // A step that ignores the polite stop is forced after the grace.
+        if let Some(due) = due.flatten().filter(|due| due.since(now) <= grace) {
+            self.machines.ground.sleep(due.since(now)).await;
+        }
+        self.answer(answer, OPERATION)
+    }
+
+    async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError> {
+        const OPERATION: &str = "removing the build";
+        let answer = self.call(OPERATION)?;
+        self.machines.discard(&self.host, attempt);
+        self.answer(answer, OPERATION)
+    }
+
+    async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError> {
+        const OPERATION: &str = "extending the lease";
+        let answer = self.call(OPERATION)?;
+        self.machines.ground.extend_lease(self.address, lease);
+        self.answer(answer, OPERATION)
+    }
+
+    fn is_open(&self) -> bool {
+        !self.closed.is_cancelled()
+    }
+
+    async fn close(&self) {
+        self.closed.cancel();
+    }
+}
+
+/// Tells a reader what an attempt does, as long as the connection stands.
+struct Follower {
+    machines: SimulatedRemote,
+    address: SocketAddr,
+    host: Host,
+    closed: CancellationToken,
+    attempt: AttemptId,
+    from: u64,
+}
+
+/// What a follower sees at one moment.
+struct Sight {
+    events: Vec<RunEvent>,
+    last: Option<RunEvent>,
+    pause: Span,
+    interfered: watch::Receiver<u64>,
+}
+
+impl Follower {
+    async fn follow(mut self, sender: mpsc::Sender<RunEvent>) {
+        let closed = self.closed.clone();
+        loop {
+            let Some(mut sight) = self.look() else {
+                self.disconnect(&sender).await;
+                return;
+            };
+            for event in sight.events {
+                self.from = offset(&event).unwrap_or(self.from);
+                tokio::select! {
+                    biased;
+                    () = closed.cancelled() => {
+                        self.disconnect(&sender).await;
+                        return;
+                    }
+                    sent = sender.send(event) => if sent.is_err() { return },
+                }
+            }
+            if let Some(last) = sight.last {
+                // Nobody listens any more: then nobody needs to know.
+                let _ = sender.send(last).await;
+                return;
+            }
+            tokio::select! {
+                () = closed.cancelled() => {}
+                _ = sight.interfered.changed() => {}
+                () = self.machines.ground.sleep(sight.pause) => {}
+                () = sender.closed() => return,
+            }
+        }
+    }
+
+    async fn disconnect(&self, sender: &mpsc::Sender<RunEvent>) {
+        let error = RemoteError::Disconnected {
+            operation: "following the build",
+            detail: "connection reset".to_owned(),
+        };
+        // Nobody listens any more: then nobody needs to know.
+        let _ = sender.send(RunEvent::Disconnected { error }).await;
+    }
+
+    /// What there is to tell now; none when the connection or the machine is gone.
+    fn look(&self) -> Option<Sight> {
+        let there = self.machines.ground.host(self.address)?;
+        let is_same = there.name == self.host.name && there.boot == self.host.boot;
+        if self.closed.is_cancelled() || !is_same {
+            return None;
+        }
+        let now = self.machines.ground.now();
+        self.machines.look(&self.host, self.attempt, |run| Sight {
+            events: run.events_after(self.from),
+            last: last(run, self.host.boot),
+            pause: run.due().map_or(Span::ZERO, |due| due.since(now)),
+            interfered: run.interfered.subscribe(),
+        })
+    }
+}
+
+/// The event that ends a run, if it is over.
+fn last(run: &Model, boot: u32) -> Option<RunEvent> {
+    let machine = run.length();
+    let lost = |rebooted| Some(RunEvent::Lost { machine, rebooted });
+    match run.ended() {
+        Some(Ended::Done(code)) => Some(RunEvent::Done { code, machine }),
+        Some(Ended::Lost) => lost(false),
+        None if run.boot != boot => lost(true),
+        None => None,
+    }
+}
+
+const fn offset(event: &RunEvent) -> Option<u64> {
+    match event {
+        RunEvent::StepBegan { machine, .. }
+        | RunEvent::Log { machine, .. }
+        | RunEvent::StepEnded { machine, .. }
+        | RunEvent::Done { machine, .. }
+        | RunEvent::Lost { machine, .. } => Some(*machine),
+        RunEvent::Disconnected { .. } => None,
+    }
+}

@@ -1,0 +1,17 @@
+//! The whole engine over a simulated cloud with a stepped clock: scenarios as a user would tell them,
+//! and the invariants of the crate page checked after every one of them.
+
+mod cancel;
+mod catalogue;
+mod clients;
+mod faults;
+mod invariants;
+mod launch;
+mod lifetime;
+mod logs;
+mod quiet;
+mod restart;
+mod runs;
+mod schedule;
+mod store;
+mod world;
