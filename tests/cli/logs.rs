@@ -15,13 +15,13 @@ const LOG: &[u8] = b"first line\r\nsecond \xff\xfe\x00 line\n\x1b[31mred\nlast w
 fn chunk(attempt: u32, offset: usize, bytes: &[u8], id: &str) -> String {
     use base64::Engine as _;
     let at = "2026-11-21T08:00:00Z";
-    let data = match std::str::from_utf8(bytes) {
-        Ok(text) => json!({ "attempt": attempt, "offset": offset, "at": at, "text": text }),
-        Err(_) => {
-            let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-            json!({ "attempt": attempt, "offset": offset, "at": at, "base64": text })
-        }
-    };
+    let mut data = json!({ "attempt": attempt, "offset": offset, "at": at });
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        data["text"] = text.into();
+    } else {
+        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+        data["base64"] = text.into();
+    }
     format!(": hello\n\nevent: log\nid: {id}\ndata: {data}\n\n")
 }
 
