@@ -38,15 +38,12 @@ struct Server {
 
 impl Server {
     fn start(directory: &Path, settings: &[&str]) -> Self {
+        Self::start_on(directory, "127.0.0.1:0", settings)
+    }
+
+    fn start_on(directory: &Path, listen: &str, settings: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dormouse"));
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--auth",
-            "open",
-            "--data-dir",
-        ]);
+        command.args(["serve", "--listen", listen, "--auth", "open", "--data-dir"]);
         command
             .arg(directory.join("data"))
             .args(["--set", "log.format=json"]);
@@ -224,7 +221,7 @@ fn a_build_survives_kill_9_of_the_orchestrator() {
 fn a_follower_sees_every_byte_once_across_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let mut server = Server::start(directory, &["listen=127.0.0.1:0"]);
+    let mut server = Server::start(directory, &[]);
     server.apply(directory);
     let build = server.submit(directory, LINES);
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -242,8 +239,7 @@ fn a_follower_sees_every_byte_once_across_a_restart() {
         (log.len() > 200).then_some(())
     });
     server.signal("-KILL");
-    let listen = format!("listen={address}");
-    let again = Server::start(directory, &[&listen]);
+    let again = Server::start_on(directory, &address, &[]);
     let output = follower.wait_with_output().unwrap();
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),

@@ -50,7 +50,7 @@ pub struct Running {
     /// Ends it.
     pub shutdown: CancellationToken,
     /// What clients may ask, without HTTP.
-    pub desk: Arc<dyn Desk>,
+    pub desk: FrontDesk,
     store: Arc<SqliteStore>,
     engine: JoinHandle<()>,
     api: JoinHandle<Ended>,
@@ -109,10 +109,10 @@ impl House {
             Authentication::Open => AuthMode::open(address)?,
         };
         let shutdown = CancellationToken::new();
-        let desk: Arc<dyn Desk> = Arc::new(FrontDesk::new(Arc::clone(&self.engine)));
+        let desk = FrontDesk::new(Arc::clone(&self.engine));
         let store = Arc::clone(&self.store) as Arc<dyn Store>;
         let state = ApiState::new(ApiParts {
-            desk: Arc::clone(&desk),
+            desk: Arc::new(desk.clone()),
             store: Arc::clone(&store),
             logs: Arc::new(RoomSource::new(self.logs.clone(), store)),
             clock: Arc::clone(&self.clock),
@@ -199,7 +199,12 @@ fn settings(config: &Config) -> Settings {
         lease: config.engine.lease,
         connect_timeout: config.engine.connect_timeout,
         stop_grace: config.engine.stop_grace,
-        pipeline_limits: PipelineLimits::default(),
+        pipeline_limits: PipelineLimits {
+            default_timeout: config.pipelines.timeout,
+            default_retries: config.pipelines.attempts.saturating_sub(1),
+            default_log_bytes: config.pipelines.log_limit_bytes,
+            ..PipelineLimits::default()
+        },
     }
 }
 

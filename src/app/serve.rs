@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Authentication, Config, LogConfig, LogFormat};
-use crate::engine::Desk;
+use crate::engine::{Desk, FrontDesk};
 use crate::model::TokenRole;
 
 use super::house::House;
@@ -26,12 +26,19 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         .install_recorder()
         .context("cannot install the metrics recorder")?;
     crate::api::describe_metrics();
-    let (auth, data_dir) = (config.auth, config.data_dir.clone());
+    let (auth, token_file) = (config.auth, config.admin_token_file());
     let admin_token = config.admin_token.clone();
     let running = House::build(config).await?.start(Some(recorded)).await?;
     running.ready().await;
-    if auth == Authentication::Required {
-        first_token(running.desk.as_ref(), admin_token.is_some(), &data_dir).await?;
+    match (auth, admin_token) {
+        (Authentication::Required, Some(token)) => {
+            running
+                .desk
+                .accept_token("configured", TokenRole::Admin, &token)
+                .await?;
+        }
+        (Authentication::Required, None) => first_token(&running.desk, &token_file).await?,
+        (Authentication::Open, _) => {}
     }
     tracing::info!(address = %running.address, "serving");
     let (mut terminate, mut interrupt) = (
@@ -47,9 +54,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Makes a first admin token, so that nobody is locked out of a fresh installation.
-async fn first_token(desk: &dyn Desk, is_configured: bool, data_dir: &Path) -> anyhow::Result<()> {
-    let path = data_dir.join("admin-token");
-    if is_configured || path.exists() {
+async fn first_token(desk: &FrontDesk, path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
         return Ok(());
     }
     let (_, text) = desk.create_token("first", TokenRole::Admin).await?;
@@ -57,7 +63,7 @@ async fn first_token(desk: &dyn Desk, is_configured: bool, data_dir: &Path) -> a
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&path)
+        .open(path)
         .with_context(|| format!("cannot create {}", path.display()))?;
     writeln!(file, "{text}").with_context(|| format!("cannot write {}", path.display()))?;
     tracing::info!(path = %path.display(), "an admin token was made; `--token` takes it");

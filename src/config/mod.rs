@@ -127,20 +127,16 @@ fn build(reader: &mut Reader) -> Option<Config> {
 
 fn logs(reader: &mut Reader) -> Option<LogsConfig> {
     let directory = reader.read(&settings::LOGS_DIRECTORY);
-    let flush_interval = reader.read(&settings::LOGS_FLUSH_INTERVAL);
     Some(LogsConfig {
         directory: directory?,
-        flush_interval: flush_interval?,
     })
 }
 
 fn providers(reader: &mut Reader) -> Option<ProvidersConfig> {
     let enabled = reader.read(&settings::LOCAL_ENABLED);
     let directory = reader.read(&settings::LOCAL_DIRECTORY);
-    let max_machines = reader.read(&settings::LOCAL_MAX_MACHINES);
     let local = LocalConfig {
         directory: directory?,
-        max_machines: max_machines?,
     };
     Some(ProvidersConfig {
         local: enabled?.then_some(local),

@@ -80,17 +80,15 @@ impl<K: Kind> Describe for Setting<K> {
 }
 
 /// All settings, in the order in which people read them.
-pub(super) const ALL: [&'static dyn Describe; 20] = [
+pub(super) const ALL: [&'static dyn Describe; 18] = [
     &DATA_DIR,
     &LISTEN,
     &AUTH,
     &ADMIN_TOKEN,
     &STORE_PATH,
     &LOGS_DIRECTORY,
-    &LOGS_FLUSH_INTERVAL,
     &LOCAL_ENABLED,
     &LOCAL_DIRECTORY,
-    &LOCAL_MAX_MACHINES,
     &SWEEP_INTERVAL,
     &LEASE,
     &CONNECT_TIMEOUT,
@@ -166,17 +164,6 @@ pub(super) static LOGS_DIRECTORY: Setting<FilePath> = Setting {
     doc: "Where build logs are stored, compressed. The place that fills a disk first.",
 };
 
-/// `logs.flush_interval`
-pub(super) static LOGS_FLUSH_INTERVAL: Setting<Length> = Setting {
-    key: "logs.flush_interval",
-    kind: Length {
-        min: Span::from_millis(1),
-        max: Span::from_secs(10),
-    },
-    default: Default::Text("20ms"),
-    doc: "How long log bytes may wait to be stored together. Followers see a line this much later.",
-};
-
 /// `providers.local.enabled`
 pub(super) static LOCAL_ENABLED: Setting<Choice<bool>> = Setting {
     key: "providers.local.enabled",
@@ -191,14 +178,6 @@ pub(super) static LOCAL_DIRECTORY: Setting<FilePath> = Setting {
     kind: FilePath,
     default: Default::InDataDirectory("machines"),
     doc: "Where each local machine has its home while it lives.",
-};
-
-/// `providers.local.max_machines`
-pub(super) static LOCAL_MAX_MACHINES: Setting<Count> = Setting {
-    key: "providers.local.max_machines",
-    kind: Count { min: 1, max: 1_000 },
-    default: Default::Text("32"),
-    doc: "Local machines at once; beyond it the provider says that it has no capacity.",
 };
 
 /// `engine.sweep_interval`

@@ -65,8 +65,6 @@ pub struct StoreConfig {
 pub struct LogsConfig {
     /// The directory of the segments.
     pub directory: PathBuf,
-    /// How long bytes may wait to be stored together.
-    pub flush_interval: Span,
 }
 
 /// Where machines come from.
@@ -81,8 +79,6 @@ pub struct ProvidersConfig {
 pub struct LocalConfig {
     /// Where each machine has its home.
     pub directory: PathBuf,
-    /// Machines at once.
-    pub max_machines: u32,
 }
 
 /// Timing of the engine.

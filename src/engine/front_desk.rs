@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Token,
-    TokenId, TokenRole,
+    Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Secret,
+    Token, TokenId, TokenRole,
 };
 use crate::planner::{self, Explanation, PlanReport};
 
@@ -27,6 +27,50 @@ pub struct FrontDesk {
 }
 
 impl FrontDesk {
+    /// Accepts a token whose text somebody else chose, unless it is known already.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn accept_token(
+        &self,
+        name: &str,
+        role: TokenRole,
+        text: &Secret,
+    ) -> Result<(), DeskError> {
+        let token = self.token(name, role, text.expose());
+        if self
+            .engine
+            .parts
+            .store
+            .token_by_hash(&token.hash)
+            .await?
+            .is_some()
+        {
+            return Ok(());
+        }
+        self.insert(token).await
+    }
+
+    fn token(&self, name: &str, role: TokenRole, text: &str) -> Token {
+        let now = self.engine.parts.clock.now();
+        Token {
+            id: TokenId::from_bits(self.engine.parts.ids.bits(now)),
+            name: name.to_owned(),
+            role,
+            hash: hex(&Sha256::digest(text.as_bytes())),
+            created_at: now,
+            revoked_at: None,
+        }
+    }
+
+    async fn insert(&self, token: Token) -> Result<(), DeskError> {
+        let written = self.engine.write_durably(|draft| {
+            draft.record(Change::InsertToken(token));
+            Ok(())
+        });
+        written.await.map_err(desk_error)
+    }
+
     /// A desk in front of `engine`.
     pub const fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
@@ -115,24 +159,11 @@ impl Desk for FrontDesk {
         name: &str,
         role: TokenRole,
     ) -> Result<(Token, String), DeskError> {
-        let now = self.engine.parts.clock.now();
         let mut random = [0_u8; TOKEN_BYTES];
         self.engine.parts.ids.fill(&mut random);
         let text = format!("dm_{}", hex(&random));
-        let token = Token {
-            id: TokenId::from_bits(self.engine.parts.ids.bits(now)),
-            name: name.to_owned(),
-            role,
-            hash: hex(&Sha256::digest(text.as_bytes())),
-            created_at: now,
-            revoked_at: None,
-        };
-        let row = Change::InsertToken(token.clone());
-        let written = self.engine.write_durably(|draft| {
-            draft.record(row);
-            Ok(())
-        });
-        written.await.map_err(desk_error)?;
+        let token = self.token(name, role, &text);
+        self.insert(token.clone()).await?;
         Ok((token, text))
     }
 

@@ -38,6 +38,14 @@ pub struct PipelineLimits {
     /// Most extra attempts after infrastructure failures. Machines that fail this often have a
     /// reason that trying again does not cure.
     pub retries: u32,
+    /// Time for a build that does not say: long for a test suite, short for a hang.
+    pub default_timeout: Span,
+    /// Extra attempts for a build that does not say: one machine that dies is chance, two are bad
+    /// luck, three are a reason.
+    pub default_retries: u32,
+    /// Log bytes kept for a build that does not say: far above any log that somebody reads, far
+    /// below a full disk.
+    pub default_log_bytes: u64,
     /// Highest priority, and with a minus the lowest: three digits order any queue, and fit a
     /// column.
     pub priority: i32,
@@ -59,21 +67,13 @@ impl Default for PipelineLimits {
             timeout: Span::from_secs(7 * 24 * 3_600),
             log_bytes: 10 << 30,
             retries: 10,
+            default_timeout: Span::from_secs(3_600),
+            default_retries: 2,
+            default_log_bytes: 100 << 20,
             priority: 999,
         }
     }
 }
-
-/// Time for a build that does not say: long for a test suite, short for a hang.
-pub(super) const DEFAULT_TIMEOUT: Span = Span::from_secs(3_600);
-
-/// Extra attempts for a build that does not say: one machine that dies is chance, two are bad luck,
-/// three are a reason.
-pub(super) const DEFAULT_RETRIES: u32 = 2;
-
-/// Log bytes kept for a build that does not say: far above any log that somebody reads, far below
-/// a full disk.
-pub(super) const DEFAULT_LOG_BYTES: u64 = 100 << 20;
 
 /// Longest name of a pipeline, project, build, image, policy, capability or label, in characters.
 /// Names stand in tables, paths and command lines.

@@ -5,7 +5,6 @@ use super::source::{Reading, Shared};
 use super::template::Text;
 use crate::model::Span;
 use crate::spec::document::{Field, Key, Problems, Table};
-use crate::spec::limits::{DEFAULT_LOG_BYTES, DEFAULT_RETRIES};
 use crate::spec::size::ByteSize;
 use crate::spec::text::check_name;
 
@@ -200,13 +199,13 @@ impl<'e> Reading<'e> {
             let field = retry.required("infrastructure", problems)?;
             field.integer(0..=self.limits.retries, problems)
         });
-        1 + retries.unwrap_or(DEFAULT_RETRIES)
+        1 + retries.unwrap_or(self.limits.default_retries)
     }
 
     fn log_limit(self, table: &Table<'e>, problems: &mut Problems) -> u64 {
         let range = ByteSize(1)..=ByteSize(self.limits.log_bytes);
         let limit = table.get("log_limit");
         let limit = limit.and_then(|field| field.parse_within(range, problems));
-        limit.map_or(DEFAULT_LOG_BYTES, |ByteSize(bytes)| bytes)
+        limit.map_or(self.limits.default_log_bytes, |ByteSize(bytes)| bytes)
     }
 }

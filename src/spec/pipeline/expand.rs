@@ -12,7 +12,7 @@ use super::template::{Scope, Text};
 use crate::model::{Requirements, Step};
 use crate::spec::document::{Field, Key, Problems, quoted, shortened};
 use crate::spec::draft::{BuildDraft, PipelineDraft};
-use crate::spec::limits::{DEFAULT_TIMEOUT, LINE_CHARACTERS, PipelineLimits};
+use crate::spec::limits::{LINE_CHARACTERS, PipelineLimits};
 use crate::spec::requirement::parse_requirement;
 use crate::spec::size::ByteSize;
 use crate::spec::text::{check_line, check_name_text, check_no_nul};
@@ -165,7 +165,10 @@ impl OneBuild<'_, '_> {
             needs: self.needs.to_vec(),
             steps: rendering.steps(&build.steps),
             env: rendering.env(&[&shared.env, &own.env], &build.field),
-            timeout: own.timeout.or(shared.timeout).unwrap_or(DEFAULT_TIMEOUT),
+            timeout: own
+                .timeout
+                .or(shared.timeout)
+                .unwrap_or(limits.default_timeout),
             max_attempts: build.max_attempts,
             log_limit_bytes: build.log_limit_bytes,
             place: (build.key.place.line, build.key.place.column),
