@@ -2,6 +2,9 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "these tests start processes and wait for them in real time"
 )]
 

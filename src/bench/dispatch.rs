@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::host::{self, Stopwatch};
 use super::quantile::millis;
-use super::server::Server;
+use super::server::{SELDOM, Server};
 
 /// How much.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,7 +36,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
     }
     let submitted = watch.elapsed();
     for pipeline in &pipelines {
-        server.finished(pipeline).await?;
+        server.finished(pipeline, SELDOM).await?;
     }
     let wall = watch.elapsed();
     let cpu = host::cpu_of(pid)?.saturating_sub(cpu);

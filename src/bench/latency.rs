@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::model::Timestamp;
 
 use super::quantile::summary;
-use super::server::Server;
+use super::server::{LOOK, Server};
 
 /// How much.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,7 +32,9 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
     for _ in 0..options.builds {
         let before = SystemClock.now();
         let accepted = server.submit(1, "true").await?;
-        let detail = server.finished(&accepted.pipeline.to_string()).await?;
+        let detail = server
+            .finished(&accepted.pipeline.to_string(), LOOK)
+            .await?;
         let id = detail.builds.first().context("no build")?.id;
         let build: BuildDetail = server.get(&format!("/builds/{id}")).await?;
         let times = build

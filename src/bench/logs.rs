@@ -7,7 +7,7 @@ use crate::api::view::BuildDetail;
 
 use super::host;
 use super::quantile::millis;
-use super::server::Server;
+use super::server::{SELDOM, Server};
 
 /// How much.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,28 +17,33 @@ pub struct Options {
     mebibytes: u64,
 }
 
-/// Lines as a compiler prints them, with a number that makes each its own.
-const STEP: &str = r#"awk -v bytes=BYTES 'BEGIN {
-  while (done < 4194304) {
-    line = sprintf("[%7d] cc -O2 -Wall -Iinclude -DNDEBUG -c src/module_%d/file_%d.c -o build/%x.o\n", n, n % 97, n % 1013, n * 2654435761 % 4294967296)
-    block = block line; done += length(line); n++
-  }
-  while (sent < bytes) { printf "%s", block; sent += length(block) }
-}'"#;
+/// Lines as a compiler prints them, with a number that makes each its own: a block of about 4 MB,
+/// printed over and over. Longer than a stored frame, so that repeating it compresses no better.
+const STEP: &str = r#"awk 'BEGIN {
+  for (n = 0; n < 40000; n++)
+    printf "[%7d] cc -O2 -Wall -Iinclude -DNDEBUG -c src/module_%d/file_%d.c -o build/%x.o\n", n, n % 97, n % 1013, n * 40503 % 65536
+}' >block
+i=0
+while [ $i -lt BLOCKS ]; do cat block; i=$((i + 1)); done"#;
+
+/// Bytes of a block, roughly.
+const BLOCK: u64 = 3_400_000;
 
 #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
 pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
     let server = Server::start(1).await?;
     server.warm_up(1).await?;
     let pid = server.pid()?;
-    let bytes = options.mebibytes << 20;
+    let blocks = (options.mebibytes << 20) / BLOCK;
     let cpu = host::cpu_of(pid)?;
     let document = json!({"name": "logs", "project": "bench", "builds": {"log": {
         "log_limit": "8GiB",
-        "steps": [{"name": "print", "run": STEP.replace("BYTES", &bytes.to_string())}],
+        "steps": [{"name": "print", "run": STEP.replace("BLOCKS", &blocks.to_string())}],
     }}});
     let accepted = server.submit_document(&document).await?;
-    server.finished(&accepted.pipeline.to_string()).await?;
+    server
+        .finished(&accepted.pipeline.to_string(), SELDOM)
+        .await?;
     let cpu = host::cpu_of(pid)?.saturating_sub(cpu);
     let resident = host::resident(pid)?;
     let id = accepted.builds.first().context("no build")?.id;

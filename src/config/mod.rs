@@ -13,7 +13,6 @@ mod environment;
 mod file;
 mod kind;
 mod layers;
-mod nearest;
 mod problem;
 mod reader;
 mod settings;

@@ -274,7 +274,7 @@ pub(super) static LOG_LIMIT: Setting<Size> = Setting {
         min: 1 << 10,
         max: 1 << 40,
     },
-    default: Default::Text("256MiB"),
+    default: Default::Text("100MiB"),
     doc: "Log bytes kept of a build when its document does not say; the rest is cut with a marker.",
 };
 

@@ -649,7 +649,7 @@ async fn leave(
                 tracing::warn!(attempt.id = %attempt, %error, "not tidied up");
             }
         }
-        MachineAfter::Drain(_) => engine.end_machine_now(machine).await,
+        MachineAfter::Drain(_) => engine.end_machine_now(machine),
     }
 }
 

@@ -282,7 +282,7 @@ impl Engine {
             .await;
         if written.is_ok() {
             self.nudge();
-            self.end_machine_now(id).await;
+            self.end_machine_now(id);
         }
     }
 }

@@ -221,7 +221,7 @@ impl Engine {
     }
 
     /// As [`Engine::end_machine`], as a task of its own.
-    pub(super) async fn end_machine_now(self: &Arc<Self>, id: MachineId) {
+    pub(super) fn end_machine_now(self: &Arc<Self>, id: MachineId) {
         let engine = Arc::clone(self);
         self.spawn(engine.end_machine(id));
     }

@@ -88,7 +88,7 @@ impl Engine {
         self.check_open()?;
         let outcome = self.write_durably(|draft| end_idle(draft, id, who)).await;
         let machine = outcome.map_err(desk_error)??;
-        self.end_machine_now(id).await;
+        self.end_machine_now(id);
         Ok(machine)
     }
 }

@@ -75,6 +75,12 @@ fn wrong_usage_is_2_and_costs_no_request() {
         assert!(ran.stderr.starts_with("error: "), "{ran:?}");
     }
     assert!(fake.seen().is_empty());
+    for arguments in [&["build", "x", "--json"][..], &["-o", "json", "nothing"]] {
+        let ran = program.run(arguments);
+        let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert_eq!(error["error"]["exit_code"], 2, "{ran:?}");
+        assert_eq!(error["error"]["kind"], "usage", "{ran:?}");
+    }
 }
 
 fn follow(result: &'static str) -> Ran {

@@ -15,13 +15,13 @@ const LOG: &[u8] = b"first line\r\nsecond \xff\xfe\x00 line\n\x1b[31mred\nlast w
 fn chunk(attempt: u32, offset: usize, bytes: &[u8], id: &str) -> String {
     use base64::Engine as _;
     let at = "2026-11-21T08:00:00Z";
-    let data = match std::str::from_utf8(bytes) {
-        Ok(text) => json!({ "attempt": attempt, "offset": offset, "at": at, "text": text }),
-        Err(_) => {
-            let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-            json!({ "attempt": attempt, "offset": offset, "at": at, "base64": text })
-        }
-    };
+    let mut data = json!({ "attempt": attempt, "offset": offset, "at": at });
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        data["text"] = text.into();
+    } else {
+        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+        data["base64"] = text.into();
+    }
     format!(": hello\n\nevent: log\nid: {id}\ndata: {data}\n\n")
 }
 
@@ -118,6 +118,8 @@ fn following_goes_on_where_a_stream_was_dropped() {
                 End::Whole,
             ),
             2 => Answer::problem(503, "busy", "too many streams"),
+            // It crashed, and what it had shown last comes home a second time.
+            3 => Answer::problem(416, "range", "outside of the 0 bytes that there are"),
             _ => Answer::events(
                 &[chunk(1, from, &LOG[from..], "99"), end(1, LOG.len())],
                 End::Open,
@@ -133,7 +135,7 @@ fn following_goes_on_where_a_stream_was_dropped() {
         .map(|seen| seen.last_event_id)
         .collect();
     let id = |text: &str| Some(text.to_owned());
-    assert_eq!(ids, [None, id("9"), id("20"), id("20")]);
+    assert_eq!(ids, [None, id("9"), id("20"), id("20"), id("20")]);
 }
 
 #[test]
@@ -178,6 +180,15 @@ fn a_missing_byte_is_an_error_and_not_a_silent_gap() {
         assert_eq!(ran.code, Some(3), "{ran:?}");
         assert_eq!(ran.stdout, b"abc");
     }
+}
+
+#[test]
+fn an_offset_behind_the_end_is_refused() {
+    let fake = Fake::start(|_, _| Answer::problem(416, "range", "outside of the 3 bytes"));
+    let arguments = ["logs", views::BUILD, "--follow", "--offset", "9"];
+    let ran = Program::at(&fake.url()).run(&arguments);
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert_eq!(fake.seen().len(), 1);
 }
 
 #[test]

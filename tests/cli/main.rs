@@ -1,5 +1,11 @@
 //! The command line as its users see it: the real program against a small model of a server.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
 mod commands;
 mod fake;
 mod logs;

@@ -119,7 +119,7 @@ fn runner(host: &Host) -> anyhow::Result<Value> {
         let _ = writeln!(cases, "{name}) as='{command}' ;;");
     }
     let run = format!(
-        "case $SHELL_NAME in\n{}esac\n\
+        "case $SHELL_NAME in\n{cases}esac\n\
          cat >prepare <<'DEMO_PREPARE_ENDS'\n{prepare}DEMO_PREPARE_ENDS\n\
          cat >start <<'DEMO_START_ENDS'\n{start}DEMO_START_ENDS\n\
          $as prepare\n\
@@ -127,8 +127,7 @@ fn runner(host: &Host) -> anyhow::Result<Value> {
          cat control\n\
          grep -q 'printed by the inner build' log\n\
          grep -q '^done 3 ' control\n\
-         echo \"$SHELL_NAME: ran a build that exited with 3, and told so\"\n",
-        cases
+         echo \"$SHELL_NAME: ran a build that exited with 3, and told so\"\n"
     );
     let shells: Vec<&str> = host.shells.keys().copied().collect();
     Ok(json!({

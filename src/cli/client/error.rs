@@ -52,6 +52,13 @@ impl CallError {
         }
     }
 
+    /// Whether the server said that it does not have that much. To a reader who goes on where he was
+    /// before a crash of the server, this passes: what the server had shown but not stored yet comes
+    /// home from the machine again.
+    pub(crate) fn is_too_far(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::RANGE_NOT_SATISFIABLE)
+    }
+
     /// Whether the server said that there is no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
@@ -96,7 +103,9 @@ fn refused(status: StatusCode, problem: ProblemDetails, message: String) -> Repo
         .next()
         .filter(|word| !word.is_empty())
         .map_or_else(|| status.as_u16().to_string(), str::to_owned);
-    let hint = problem.hint.or_else(|| own_hint(status).map(str::to_owned));
+    // Problems tell themselves what to do; else what we know of this program comes first.
+    let theirs = problem.hint.filter(|_| problem.problems.is_empty());
+    let hint = own_hint(status).map(str::to_owned).or(theirs);
     Report {
         hint,
         problems: problem.problems,

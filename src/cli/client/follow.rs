@@ -68,7 +68,11 @@ impl<'a> Follow<'a> {
                 Err(error) => error,
             };
             self.open = None;
-            self.patience.wait(error).await?;
+            if self.last_id.is_some() && error.is_too_far() {
+                self.patience.wait_anyway(error).await?;
+            } else {
+                self.patience.wait(error).await?;
+            }
         }
     }
 

@@ -185,6 +185,7 @@ impl Client {
             .await
             .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
+        tracing::debug!(http.url = %response.url(), http.status = status.as_u16(), "answered");
         if status.is_success() {
             return Ok(response);
         }

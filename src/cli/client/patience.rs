@@ -50,11 +50,20 @@ impl Patience {
     /// Waits before the next try.
     ///
     /// # Errors
-    /// The error itself, when waiting does not help or helped for too long.
+    /// The error itself, when waiting does not help or was tried for too long.
     pub(crate) async fn wait(&mut self, error: CallError) -> Result<(), CallError> {
-        if !error.may_pass() {
-            return Err(error);
+        if error.may_pass() {
+            self.wait_anyway(error).await
+        } else {
+            Err(error)
         }
+    }
+
+    /// Waits before the next try, where the caller knows that the error may pass.
+    ///
+    /// # Errors
+    /// The error itself, when this was tried for too long.
+    pub(crate) async fn wait_anyway(&mut self, error: CallError) -> Result<(), CallError> {
         let Some(pause) = self.backoff.next_backoff() else {
             return Err(error);
         };

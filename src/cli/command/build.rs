@@ -68,7 +68,7 @@ fn fields(detail: &BuildDetail, now: Timestamp) -> Fields {
     fields.add("Submitted", words::ago(build.submitted_at, now));
     fields.add("Took", elapsed(build, now));
     fields.add("Cost", words::money(&detail.cost.total));
-    fields.add("Requires", words::pairs(&detail.requires));
+    fields.add("Requires", requirements(detail));
     fields.maybe("Image", detail.image.clone());
     let fresh = detail.fresh.then(|| "only a fresh machine".to_owned());
     fields.maybe("Machine kind", fresh);
@@ -85,6 +85,17 @@ fn fields(detail: &BuildDetail, now: Timestamp) -> Fields {
     let asked = detail.cancel.as_ref();
     fields.maybe("Cancel asked", asked.map(|cancel| cancel.reason.clone()));
     fields
+}
+
+/// `python >=3.12, sqlite`
+fn requirements(detail: &BuildDetail) -> String {
+    let one = |(name, what): (&String, &String)| match what.as_str() {
+        "present" => name.clone(),
+        "absent" => format!("no {name}"),
+        what => format!("{name} {what}"),
+    };
+    let texts: Vec<String> = detail.requires.iter().map(one).collect();
+    words::or_none(texts.join(", "))
 }
 
 fn steps(steps: &[StepView], now: Timestamp) -> Table {

@@ -52,7 +52,10 @@ impl Cost {
         ctx.output
             .answer(&report, |report| draw(report, ctx.output))?;
         if report.truncated {
-            let hint = format!("only the {} dearest; more with --limit", report.rows.len());
+            let hint = format!(
+                "only the {} dearest; the total leaves the others out",
+                report.rows.len()
+            );
             ctx.output.note(&hint);
         }
         Ok(Exit::Success)

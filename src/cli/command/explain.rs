@@ -103,5 +103,9 @@ pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
             (image.verdict.clone(), tone),
         ]);
     }
-    format!("{}{}", fields.draw(output.paper), table.draw(output.paper))
+    format!(
+        "{}\n{}",
+        fields.draw(output.paper),
+        table.draw(output.paper)
+    )
 }

@@ -95,8 +95,8 @@ pub(crate) fn draw(machine: &MachineView, output: Output) -> String {
     fields.maybe(
         "Held",
         hold.map(|hold| {
-            let until = words::ago(hold.until, now);
-            format!("by {} until {until}: {}", hold.owner, hold.reason)
+            let left = words::length(hold.until.since(now));
+            format!("by {} for another {left}: {}", hold.owner, hold.reason)
         }),
     );
     fields.draw(output.paper)

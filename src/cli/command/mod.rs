@@ -77,6 +77,14 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether it runs a server, with a log of its own.
+    pub(super) const fn is_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Serve(_) | Self::Demo(_) | Self::Bench(_) | Self::LocalMachine(_)
+        )
+    }
+
     /// Does it.
     pub(super) fn run(self, ctx: &Context) -> Outcome {
         match self {

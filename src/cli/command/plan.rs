@@ -43,9 +43,9 @@ pub(crate) fn draw(plan: &PlanView, output: Output) -> String {
     let mut text = section("Actions", &plan.actions, output);
     text.push_str(&section("Waiting", &waiting, output));
     text.push_str(&section("Machines", &plan.machines, output));
-    let wake = plan.wake_at.map(|at| words::ago(at, plan.at));
+    let wake = plan.wake_at.map(|at| words::length(at.since(plan.at)));
     text + &wake.map_or_else(String::new, |when| {
-        format!("Time alone changes this {when}.\n")
+        format!("Time alone changes this in {when}.\n")
     })
 }
 

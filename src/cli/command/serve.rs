@@ -38,7 +38,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(self, ctx: &Context) -> Outcome {
-        let loaded = ctx.config(&self.flags()?)?;
+        let loaded = ctx.config(&self.flags(ctx.globals.verbose)?)?;
         app::init_logging(&loaded.config.log);
         for warning in &loaded.warnings {
             tracing::warn!(warning, "configuration");
@@ -49,7 +49,7 @@ impl Serve {
         Ok(Exit::Success)
     }
 
-    fn flags(&self) -> Result<Vec<Flag>, Report> {
+    fn flags(&self, verbosity: u8) -> Result<Vec<Flag>, Report> {
         let named = [
             ("--listen", "listen", &self.listen),
             ("--data-dir", "data_dir", &self.data_dir),
@@ -65,6 +65,14 @@ impl Serve {
                 })
             })
             .collect();
+        if verbosity > 0 {
+            let level = if verbosity == 1 { "debug" } else { "trace" };
+            flags.push(Flag {
+                name: "--verbose".to_owned(),
+                key: "log.level".to_owned(),
+                value: format!("info,dormouse={level}"),
+            });
+        }
         for setting in &self.settings {
             let (key, value) = setting.split_once('=').ok_or_else(|| {
                 usage(format!("--set {setting:?} lacks a value"))

@@ -15,6 +15,9 @@ const USUAL_SIZE: (usize, usize) = (80, 24);
 /// Widest name column; longer names are cut.
 const NAME_WIDTH: usize = 40;
 
+/// What a line needs beside the name: state, time and cost with their gaps.
+const OTHER_WIDTH: usize = 13 + 1 + 1 + 8 + 1 + 9;
+
 /// One build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -133,15 +136,16 @@ fn interest(row: &Row) -> (u8, BuildId) {
 
 /// `running        test (3.12, sqlite)        12s  $0.0042  on vm_…`
 fn line(row: &Row, width: usize, color: bool) -> String {
-    let name = cut(&words::printable(&row.name), NAME_WIDTH);
+    let room = width.saturating_sub(OTHER_WIDTH).clamp(8, NAME_WIDTH);
+    let name = cut(&words::printable(&row.name), room);
     let state = format!("{:<13}", row.word);
     let rest = format!(
-        " {name:<NAME_WIDTH$} {:>8} {:>9}  {}",
+        " {name:<room$} {:>8} {:>9}  {}",
         row.elapsed, row.cost, row.note
     );
-    let room = width.saturating_sub(state.chars().count());
+    let left = width.saturating_sub(state.chars().count());
     let state = paint(&state, Tone::of_word(row.word), color);
-    format!("{state}{}\n", cut(rest.trim_end(), room))
+    format!("{state}{}\n", cut(rest.trim_end(), left))
 }
 
 /// The text, or as much of it as fits with a mark that something is missing.

@@ -10,16 +10,27 @@ const DAY: u64 = 24 * HOUR;
 /// What a missing value shows.
 pub(crate) const NONE: &str = "-";
 
-/// How long ago `at` was: `12s ago`; or how far it lies ahead: `in 3m`.
+/// How long ago `at` was: `12s ago`, `3m ago`; or how far it lies ahead: `in 3m`.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
-    if at > now {
-        return format!("in {}", length(at.since(now)));
+    if at > now + Span::from_secs(1) {
+        return format!("in {}", coarse(at.since(now)));
     }
     let past = now.since(at);
     if past < Span::from_secs(1) {
         "now".to_owned()
     } else {
-        format!("{} ago", length(past))
+        format!("{} ago", coarse(past))
+    }
+}
+
+/// A length of time in its largest unit, rounded down.
+fn coarse(span: Span) -> String {
+    let seconds = span.micros() / 1_000_000;
+    match seconds {
+        0..MINUTE => format!("{seconds}s"),
+        MINUTE..HOUR => format!("{}m", seconds / MINUTE),
+        HOUR..DAY => format!("{}h", seconds / HOUR),
+        DAY.. => format!("{}d", seconds / DAY),
     }
 }
 
@@ -142,8 +153,8 @@ mod tests {
     fn times_are_told_relative_to_now() {
         let now = Timestamp::from_micros(1_000_000_000);
         assert_eq!(ago(now, now), "now");
-        assert_eq!(ago(now - Span::from_secs(180), now), "3m 00s ago");
-        assert_eq!(ago(now + Span::from_secs(90), now), "in 1m 30s");
+        assert_eq!(ago(now - Span::from_secs(180), now), "3m ago");
+        assert_eq!(ago(now + Span::from_secs(90), now), "in 1m");
     }
 
     #[test]
