@@ -3,6 +3,7 @@
 use dormouse::engine::Desk;
 use dormouse::model::BuildResult::{Canceled, Skipped, Success};
 use dormouse::model::MachineState;
+use dormouse::remote::simulated::CallTrouble::LostBefore;
 
 use super::world::{World, is_idle, secs};
 
@@ -110,7 +111,6 @@ fn while_it_is_bound_to_a_ready_machine_that_cannot_be_reached() {
     let world = World::new();
     world.submit_one("sh: true", "echo warm");
     world.until_done();
-    use dormouse::remote::simulated::CallTrouble::LostBefore;
     world.remote.trouble_calls([LostBefore; 20]);
     let id = world.submit_one("sh: true", "sleep 1h");
     assert_eq!(world.word(id), "bound", "{}", world.picture());
@@ -125,7 +125,6 @@ fn a_stop_that_is_lost_with_its_connection_is_asked_again() {
     let world = World::new();
     let id = world.submit_one("sh: true", "sleep 1h");
     world.until_word(id, "running");
-    use dormouse::remote::simulated::CallTrouble::LostBefore;
     world.remote.trouble_calls([LostBefore]);
     let asked = world.now();
     world.cancel(id);

@@ -2,6 +2,8 @@
 
 use dormouse::engine::{Desk, DeskError};
 use dormouse::model::BuildResult::{Failure, Success};
+use dormouse::provider::ErrorKind;
+use dormouse::provider::simulated::LaunchTrouble;
 
 use super::world::{ALPINE, Submitted, World, secs, submission};
 
@@ -213,7 +215,6 @@ builds:
 #[test]
 fn a_wait_for_the_next_attempt_is_explained() {
     let world = World::with_images(&[ALPINE]);
-    use dormouse::provider::{ErrorKind, simulated::LaunchTrouble};
     let empty = LaunchTrouble::Refused(ErrorKind::PoolEmpty);
     world.cloud.trouble_launches([empty]);
     let id = world.submit_one("sh: true", "echo done");

@@ -71,3 +71,20 @@ fn a_cancel_that_was_not_written_can_be_asked_again() {
     world.until_done();
     assert_eq!(world.result(id).0, Canceled);
 }
+
+#[test]
+fn a_failure_is_noticed_at_once_even_if_nothing_waits_for_the_commit() {
+    let world = World::new();
+    world.apply_policy("{ name: default, limits: { machines: 1 } }");
+    let first = world.submit_one("sh: true", "echo never");
+    let next = world.submit_one("sh: true", "echo next");
+    world.advance(secs(1));
+    // The cancel is written; that the machine on its way up is now for the next build is not.
+    world.store().trouble_after(1, NotWritten);
+    world.cancel(first);
+    assert!(!world.desk().is_ready());
+    assert_eq!(world.word(next), "queued");
+    world.until_done();
+    assert_eq!(world.result(next).0, Success);
+    assert_eq!(world.all_machines().len(), 1);
+}

@@ -1,6 +1,13 @@
 //! The whole engine over a simulated cloud with a stepped clock: scenarios as a user would tell them,
 //! and the invariants of the crate page checked after every one of them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests fail as tests do"
+)]
+
 mod cancel;
 mod catalogue;
 mod clients;

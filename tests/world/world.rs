@@ -225,9 +225,8 @@ impl World {
     }
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        let deadline = tokio::time::Duration::from(DEADLINE);
         self.process().runtime.block_on(async {
-            tokio::time::timeout(deadline, future)
+            tokio::time::timeout(DEADLINE, future)
                 .await
                 .expect("an answer before the deadline")
         })

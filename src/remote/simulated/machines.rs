@@ -1,5 +1,6 @@
 //! The model: every attempt on every machine, every open connection, and the troubles to come.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,11 +108,10 @@ impl SimulatedRemote {
     pub(super) fn begin(&self, host: &Host, attempt: AttemptId, build: &Arc<BuildSpec>) {
         let now = self.ground.now();
         let mut state = self.state();
-        let key = (host.name.clone(), attempt);
-        if !state.runs.contains_key(&key) {
-            let run = Run::new(Arc::clone(build), (host.boot, host.up_since), now);
-            state.runs.insert(key, run);
-            *state.begun.entry(attempt).or_default() += 1;
+        let State { runs, begun, .. } = &mut *state;
+        if let Entry::Vacant(place) = runs.entry((host.name.clone(), attempt)) {
+            place.insert(Run::new(Arc::clone(build), (host.boot, host.up_since), now));
+            *begun.entry(attempt).or_default() += 1;
         }
     }
 
