@@ -39,7 +39,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<Value> {
         .tempdir()?;
     std::fs::create_dir(directory.path().join("data"))?;
     let watch = Stopwatch::start();
-    let store = SqliteStore::open(&directory.path().join("data/dormouse.db")).await?;
+    let store = SqliteStore::open(&directory.path().join("data/dormouse.sqlite")).await?;
     let builds = fill(&store, options.builds).await?;
     store.close().await;
     let filled = watch.elapsed();
