@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
     under_way: AtomicI64,
-    is_quiet: AtomicBool,
+    reached_it: AtomicBool,
     waiting: Mutex<Option<Waker>>,
 }
 
@@ -39,16 +39,16 @@ impl Quiet {
             return;
         }
         if let Some(waker) = self.waiting.lock().unwrap().take() {
-            self.is_quiet.store(true, Ordering::SeqCst);
+            self.reached_it.store(true, Ordering::SeqCst);
             waker.wake();
         }
     }
 
     /// Returns when it is quiet.
     pub(crate) async fn reached(&self) {
-        self.is_quiet.store(false, Ordering::SeqCst);
+        self.reached_it.store(false, Ordering::SeqCst);
         poll_fn(|ctx| {
-            if self.is_quiet.swap(false, Ordering::SeqCst) {
+            if self.reached_it.swap(false, Ordering::SeqCst) {
                 return Poll::Ready(());
             }
             *self.waiting.lock().unwrap() = Some(ctx.waker().clone());
