@@ -14,7 +14,7 @@
 //! | 2 | [`clock`], [`config`], [`provider`], [`store`], [`remote`], [`logs`] | ports: one outside system each |
 //! | 3 | [`engine`] | the only place where decisions meet effects |
 //! | 4 | [`api`] | translates for clients; decides nothing |
-//! | 5 | [`app`], [`cli`], [`bench`] | composition root; one file per command; measurements |
+//! | 5 | [`app`], [`cli`], [`mod@bench`] | composition root; one file per command; measurements |
 //!
 //! # Life of a build
 //! A pipeline document is expanded by [`spec`] into builds, which the [`engine`] commits as `queued`

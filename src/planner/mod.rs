@@ -1,10 +1,10 @@
 //! Floor 1: decides what machines to launch, bind and end.
 //!
-//! [`plan`] is pure, total and deterministic: the same snapshot, time and identities give the same
+//! [`plan()`] is pure, total and deterministic: the same snapshot, time and identities give the same
 //! plan, and the plan leaves execution no choices. Steps run in a fixed order, one file each:
 //! `retire` (machines that must end whatever is queued), `place` (queued builds to machines and
 //! launches), `make_room` (idle machines that keep others out of a limit), `expire` (machines idle
-//! for too long). [`audit`] checks a plan against its snapshot before anything is done. Caller:
+//! for too long). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
 //! `engine`; `api` sees the report types only.
 
 mod audit;

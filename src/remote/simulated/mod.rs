@@ -1,7 +1,7 @@
 //! Machines that run builds in memory only: a model of what the run contract promises, and of what
 //! goes wrong around it.
 //!
-//! A build's steps are read as a tiny language (see [`shell`]), so that a pipeline document says
+//! A build's steps are read as a tiny language (see `shell`), so that a pipeline document says
 //! what its builds print, how long they take and how they end. Connections drop, calls are lost before
 //! or after their effect, supervisors are killed and machines rebooted. Where the machines come from
 //! is somebody else's business: [`Ground`] is all that is asked of it. Callers: `app` for
