@@ -6,8 +6,8 @@ use backoff::backoff::Backoff;
 use bytes::Bytes;
 
 use crate::model::{
-    Category, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineState, Outcome,
-    Reason, Span, Subject, Timestamp,
+    Category, Change, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineKeys,
+    MachineState, Outcome, Reason, Secret, Span, Subject, Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, LaunchRequest, ProviderError};
 use crate::remote::{RemoteError, Session};
@@ -73,6 +73,7 @@ impl Engine {
             image,
             deadline,
             last: "the launch was not answered".to_owned(),
+            keys: None,
         };
         let instance = self.launch(&mut boot, &machine).await?;
         let endpoint = self.endpoint(&mut boot, instance).await?;
@@ -103,6 +104,7 @@ impl Engine {
             keys: keys.ok_or(NotUp::GivenUp)?,
             lease: self.parts.settings.lease,
         };
+        boot.keys = Some(request.keys.clone());
         let Some(provider) = self.provider(&machine.provider) else {
             return Err(NotUp::Launch(no_provider(&machine.provider)));
         };
@@ -227,6 +229,16 @@ impl Engine {
     fn now_ready(&self, boot: &Boot, endpoint: Endpoint) -> Result<(), NotUp> {
         self.write_soon(|draft| {
             ready(draft, boot.id, endpoint)?;
+            let machine = draft.books.machines.get(&boot.id);
+            let is_up = machine.is_some_and(|machine| machine.state.endpoint().is_some());
+            // The host's private key has served: no launch is repeated from here on.
+            if let Some(keys) = boot.keys.clone().filter(|_| is_up) {
+                let host_private = Secret::default();
+                draft.record(Change::PutMachineKeys(MachineKeys {
+                    host_private,
+                    ..keys
+                }));
+            }
             draft.books.launch_worked(&boot.image.name);
             Ok(())
         })?;
@@ -294,6 +306,8 @@ struct Boot {
     deadline: Timestamp,
     /// What the last try said, for the message when time is up.
     last: String,
+    /// The machine's keys, once they were read for the launch.
+    keys: Option<MachineKeys>,
 }
 
 /// Opens the machine for builds: busy with the one that waits for it, else idle.
