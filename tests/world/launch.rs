@@ -8,6 +8,7 @@ use dormouse::provider::ErrorKind;
 use dormouse::provider::LaunchRequest;
 use dormouse::provider::simulated::{Boot, LaunchTrouble, ListTrouble, Temper};
 use dormouse::spec::parse_image;
+use dormouse::store::Store;
 
 use super::world::{ALPINE, World, secs};
 
@@ -32,6 +33,27 @@ fn a_lost_answer_gives_exactly_one_instance() {
         assert_eq!(world.cloud.lives().len(), 1, "{trouble:?}");
         assert_eq!(world.cloud.launch_calls(), 4, "{trouble:?}");
     }
+}
+
+#[test]
+fn a_hosts_private_key_is_forgotten_once_the_machine_is_ready() {
+    let world = World::new();
+    let id = world.submit_one(ANY, "sleep 60s");
+    world.until_word(id, "bound");
+    let (machine, _) = world.binding(id);
+    let keys = |world: &World| world.read(async |store| store.machine_keys(machine).await);
+    assert!(
+        !keys(&world)
+            .unwrap()
+            .unwrap()
+            .host_private
+            .expose()
+            .is_empty()
+    );
+    world.until_word(id, "running");
+    let ready = keys(&world).unwrap().unwrap();
+    assert!(ready.host_private.expose().is_empty());
+    assert!(!ready.client_private.expose().is_empty() && !ready.host_public.is_empty());
 }
 
 #[test]
