@@ -57,7 +57,10 @@ pub async fn demo(options: DemoOptions) -> anyhow::Result<()> {
         "Serving on http://{} (API page: /api/docs/).\n",
         running.address
     ));
-    let shown = show(&client, &host, &say).await;
+    let shown = tokio::select! {
+        shown = show(&client, &host, &say) => shown,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; all machines were ended")),
+    };
     let report = match shown {
         Ok(report) => report,
         Err(error) => {
