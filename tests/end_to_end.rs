@@ -50,6 +50,13 @@ impl Server {
         for setting in settings {
             command.args(["--set", setting]);
         }
+        if !settings
+            .iter()
+            .any(|setting| setting.starts_with("engine.lease="))
+        {
+            // What a test leaves behind ends soon after its server.
+            command.args(["--set", "engine.lease=30s"]);
+        }
         command
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
