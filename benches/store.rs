@@ -118,6 +118,7 @@ impl Maker {
                 not_before: at,
             },
             attempts: 0,
+            spared: 0,
             cancel: None,
             rev: 0,
         };

@@ -5,7 +5,9 @@
 //! that the entries of a machine add up to its cost exactly, however finely it is cut: the sum of
 //! build costs and overhead is the sum of machine costs. Caller: `engine`.
 
-use crate::model::{AttemptId, BuildId, Category, Entry, Machine, Money, PipelineId, Timestamp};
+use crate::model::{
+    AttemptId, BuildId, Category, Entry, Machine, Money, PipelineId, Rate, Tariff, Timestamp,
+};
 
 /// Who caused a stretch of machine time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +53,29 @@ pub fn settle(
 
 /// What a machine has cost at `now`, time not yet billed included.
 pub fn cost_at(machine: &Machine, now: Timestamp) -> Money {
-    machine
-        .shape
-        .price_usd_micro_per_hour
-        .cost_of(now.since(machine.created_at))
-        .max(machine.billed)
+    let tariff = tariff(machine);
+    let since = tariff.rate.cost_of(now.since(tariff.from));
+    (tariff.before + since).max(machine.billed)
+}
+
+/// Changes what a machine costs from `now` on, up to which it must have been settled.
+pub fn change_rate(machine: &mut Machine, rate: Rate, now: Timestamp) {
+    if tariff(machine).rate != rate {
+        machine.tariff = Some(Tariff {
+            rate,
+            from: now,
+            before: cost_at(machine, now),
+        });
+    }
+}
+
+/// What it costs now: as its launch was priced, unless that has changed since.
+fn tariff(machine: &Machine) -> Tariff {
+    machine.tariff.unwrap_or(Tariff {
+        rate: machine.shape.price_usd_micro_per_hour,
+        from: machine.created_at,
+        before: Money::ZERO,
+    })
 }
 
 #[cfg(test)]
@@ -63,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{MachineId, MachineState, Rate, Shape, Span};
+    use crate::model::{MachineId, MachineState, Market, Shape, Span};
 
     fn machine(rate: u64) -> Machine {
         let start = Timestamp::from_micros(1_000);
@@ -78,6 +98,11 @@ mod tests {
                 memory_mib: 512,
                 price_usd_micro_per_hour: Rate::from_micros_per_hour(rate),
             },
+            zone: String::new(),
+            market: Market::OnDemand,
+            asleep_usd_micro_per_hour: Rate::default(),
+            launch: None,
+            tariff: None,
             launched_for: None,
             state: MachineState::Intended { claim: None },
             since: start,
@@ -88,6 +113,18 @@ mod tests {
             hold: None,
             rev: 0,
         }
+    }
+
+    #[test]
+    fn a_changed_rate_holds_from_then_on() {
+        let mut machine = machine(3_600_000_000);
+        let start = machine.created_at;
+        let (second, third) = (start + Span::from_secs(2), start + Span::from_secs(5));
+        settle(&mut machine, second, Category::Work, None).unwrap();
+        change_rate(&mut machine, Rate::from_micros_per_hour(3_600_000), second);
+        let asleep = settle(&mut machine, third, Category::Idle, None).unwrap();
+        assert_eq!(asleep.amount, Money::from_micros(3_000));
+        assert_eq!(machine.billed, Money::from_micros(2_003_000));
     }
 
     #[test]

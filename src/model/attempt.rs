@@ -62,6 +62,10 @@ pub enum Outcome {
     Canceled,
     /// The machine, the network or the provider failed under it, for this reason.
     Infrastructure(String),
+    /// The provider took the machine back, for this reason.
+    Interrupted(String),
+    /// No machine was to be had for it, for this reason; it does not count as a try.
+    NoCapacity(String),
 }
 
 /// A step that has begun.

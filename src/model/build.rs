@@ -44,6 +44,8 @@ pub struct Build {
     pub state: BuildState,
     /// Attempts begun so far.
     pub attempts: u32,
+    /// Those of them that do not count against the spec's number: no machine was to be had.
+    pub spared: u32,
     /// Set once somebody or something asked for its end.
     pub cancel: Option<Cancel>,
     /// Write counter for compare-and-set.

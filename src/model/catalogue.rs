@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capability::Capabilities;
 use super::money::Rate;
+use super::offering::ShapeWish;
 use super::time::{Span, Timestamp};
 
 /// One version of an image. Applying a changed file makes the next version; a machine keeps the
@@ -51,8 +52,11 @@ pub struct ImageSpec {
     pub reference: serde_json::Value,
     /// How to log in.
     pub login: Login,
-    /// The sizes it may run on, with prices; at least one.
+    /// The sizes it may run on, with prices; none when the provider finds them by `wish`.
     pub shapes: Vec<Shape>,
+    /// What sizes must be like that the provider finds, with their prices.
+    #[serde(default)]
+    pub wish: Option<ShapeWish>,
     /// What it can build.
     pub capabilities: Capabilities,
     /// A command that exits 0 once the machine can take builds.

@@ -6,10 +6,11 @@ use super::attempt::Attempt;
 use super::build::{Build, Pipeline};
 use super::catalogue::Image;
 use super::event::Event;
-use super::id::{BuildId, MachineId, PipelineId, TokenId};
+use super::id::{BuildId, LaunchId, MachineId, PipelineId, TokenId};
 use super::ledger::Entry;
 use super::log::Extent;
 use super::machine::{Machine, MachineKeys};
+use super::offering::Launch;
 use super::policy::Policy;
 use super::time::Timestamp;
 
@@ -39,6 +40,10 @@ pub enum Change {
     PutMachineKeys(MachineKeys),
     /// Forget a machine's keys: it is gone.
     DeleteMachineKeys(MachineId),
+    /// A launch request that may reach the provider from now on.
+    InsertLaunch(Launch),
+    /// Forget a launch: its outcome is known.
+    DeleteLaunch(LaunchId),
     /// A new image version.
     InsertImage(Image),
     /// State of an image version, if it still has the rev that was read.

@@ -50,6 +50,8 @@ pub enum EventKind {
     MachineNote,
     /// An image version became current, or was removed.
     ImageApplied,
+    /// Something about an image that a person may want to know.
+    ImageNote,
     /// A policy version became current.
     PolicyApplied,
 }
@@ -72,6 +74,7 @@ impl EventKind {
             Self::MachineAdopted => "machine_adopted",
             Self::MachineNote => "machine_note",
             Self::ImageApplied => "image_applied",
+            Self::ImageNote => "image_note",
             Self::PolicyApplied => "policy_applied",
         }
     }

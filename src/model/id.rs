@@ -98,6 +98,10 @@ id!(
     MachineId, "vm", "machine"
 );
 id!(
+    /// One launch request for one or more machines.
+    LaunchId, "lch", "launch"
+);
+id!(
     /// One stored object of log bytes.
     PackId, "pack", "log pack"
 );

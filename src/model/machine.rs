@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::Shape;
-use super::id::{AttemptId, BuildId, MachineId};
-use super::money::Money;
+use super::id::{AttemptId, BuildId, LaunchId, MachineId};
+use super::money::{Money, Rate};
+use super::offering::Market;
+use super::policy::SleepKind;
 use super::secret::Secret;
 use super::time::Timestamp;
 use super::transition::IllegalTransition;
@@ -35,6 +37,18 @@ pub struct Machine {
     pub provider: String,
     /// Its size and price.
     pub shape: Shape,
+    /// Where it was bought; empty when its provider has only one place.
+    #[serde(default)]
+    pub zone: String,
+    /// How it was bought.
+    #[serde(default)]
+    pub market: Market,
+    /// What it costs while it is asleep.
+    #[serde(default)]
+    pub asleep_usd_micro_per_hour: Rate,
+    /// The recorded launch that it is part of; none when its provider takes each machine by itself.
+    #[serde(default)]
+    pub launch: Option<LaunchId>,
     /// The build whose wait caused the launch; pays for the boot.
     pub launched_for: Option<BuildId>,
     /// Where it stands.
@@ -49,10 +63,24 @@ pub struct Machine {
     pub billed_until: Timestamp,
     /// Its cost up to then.
     pub billed: Money,
+    /// What it costs now, where that is not its price since its launch was decided.
+    #[serde(default)]
+    pub tariff: Option<Tariff>,
     /// Kept for a person.
     pub hold: Option<Hold>,
     /// Write counter for compare-and-set.
     pub rev: u64,
+}
+
+/// A price that began after the machine's life did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tariff {
+    /// What it costs.
+    pub rate: Rate,
+    /// Since when.
+    pub from: Timestamp,
+    /// What it had cost until then.
+    pub before: Money,
 }
 
 /// An operator keeps a machine for debugging.
@@ -98,6 +126,25 @@ pub enum MachineState {
         /// The build and attempt.
         claim: (BuildId, AttemptId),
     },
+    /// It is to be stopped, with its disk kept.
+    FallingAsleep {
+        /// The provider's name for it.
+        instance: InstanceId,
+        /// How.
+        how: SleepKind,
+    },
+    /// Stopped, ready to be woken.
+    Asleep {
+        /// The provider's name for it.
+        instance: InstanceId,
+    },
+    /// It is to be started again, for a build.
+    Waking {
+        /// The provider's name for it.
+        instance: InstanceId,
+        /// The build and attempt that wait for it.
+        claim: Option<(BuildId, AttemptId)>,
+    },
     /// It takes no more builds and must be terminated.
     Draining {
         /// The provider's name for it, if a launch was ever answered.
@@ -128,6 +175,12 @@ pub enum Reason {
     BootFailed(String),
     /// It was ready once and failed, for this reason.
     Failed(String),
+    /// There was no capacity for it, for this reason.
+    NoCapacity(String),
+    /// The provider takes its capacity back.
+    Interrupted(String),
+    /// It was asleep for longer than the policy allows.
+    AsleepTimeout,
     /// The build for which it was launched no longer needs it.
     Unneeded,
     /// Builds that it cannot run wait for the room it takes under a limit.
@@ -146,6 +199,9 @@ impl Reason {
             Self::ImageChanged => "its image version is no longer current".to_owned(),
             Self::BootFailed(why) => format!("did not boot: {why}"),
             Self::Failed(why) => format!("failed: {why}"),
+            Self::NoCapacity(why) => format!("no capacity: {why}"),
+            Self::Interrupted(why) => format!("interrupted: {why}"),
+            Self::AsleepTimeout => "asleep for longer than the policy allows".to_owned(),
             Self::Unneeded => "no build needs it any more".to_owned(),
             Self::MakeRoom => "makes room for builds that it cannot run".to_owned(),
             Self::Requested(who) => format!("ended on request of {who}"),
@@ -158,6 +214,21 @@ impl Reason {
 pub struct Endpoint {
     /// Address and port.
     pub address: SocketAddr,
+}
+
+/// A host that connections to a machine go through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jump {
+    /// The account there.
+    pub user: String,
+    /// Its name or address.
+    pub host: String,
+    /// The port of its SSH server.
+    pub port: u16,
+    /// What we log in with, OpenSSH format.
+    pub client_private: Secret,
+    /// What it must present, OpenSSH format.
+    pub host_public: String,
 }
 
 /// The keys made for one machine before its launch.
@@ -183,6 +254,9 @@ impl MachineState {
             Self::Booting { .. } => "booting",
             Self::Idle { .. } => "idle",
             Self::Busy { .. } => "busy",
+            Self::FallingAsleep { .. } => "falling_asleep",
+            Self::Asleep { .. } => "asleep",
+            Self::Waking { .. } => "waking",
             Self::Draining { .. } => "draining",
             Self::Gone { .. } => "gone",
         }
@@ -191,9 +265,15 @@ impl MachineState {
     /// The build and attempt bound to it.
     pub const fn claim(&self) -> Option<(BuildId, AttemptId)> {
         match self {
-            Self::Intended { claim } | Self::Booting { claim, .. } => *claim,
+            Self::Intended { claim } | Self::Booting { claim, .. } | Self::Waking { claim, .. } => {
+                *claim
+            }
             Self::Busy { claim, .. } => Some(*claim),
-            Self::Idle { .. } | Self::Draining { .. } | Self::Gone { .. } => None,
+            Self::Idle { .. }
+            | Self::FallingAsleep { .. }
+            | Self::Asleep { .. }
+            | Self::Draining { .. }
+            | Self::Gone { .. } => None,
         }
     }
 
@@ -203,6 +283,9 @@ impl MachineState {
             Self::Idle { endpoint, .. } | Self::Busy { endpoint, .. } => Some(*endpoint),
             Self::Intended { .. }
             | Self::Booting { .. }
+            | Self::FallingAsleep { .. }
+            | Self::Asleep { .. }
+            | Self::Waking { .. }
             | Self::Draining { .. }
             | Self::Gone { .. } => None,
         }
@@ -213,7 +296,10 @@ impl MachineState {
         match self {
             Self::Booting { instance, .. }
             | Self::Idle { instance, .. }
-            | Self::Busy { instance, .. } => Some(instance),
+            | Self::Busy { instance, .. }
+            | Self::FallingAsleep { instance, .. }
+            | Self::Asleep { instance }
+            | Self::Waking { instance, .. } => Some(instance),
             Self::Draining { instance, .. } => instance.as_ref(),
             Self::Intended { .. } | Self::Gone { .. } => None,
         }
@@ -228,28 +314,55 @@ impl Machine {
     /// idle machine takes a build, a busy one never drains under its build, and only a draining one
     /// is ever gone.
     pub fn enter(&mut self, next: MachineState, now: Timestamp) -> Result<(), IllegalTransition> {
-        use MachineState::{Booting, Busy, Draining, Gone, Idle, Intended};
+        use MachineState::{
+            Asleep, Booting, Busy, Draining, FallingAsleep, Gone, Idle, Intended, Waking,
+        };
         let legal = match (&self.state, &next) {
             (Intended { claim: held }, Booting { claim, .. }) => held == claim,
             // A machine on its way up loses its build, or is given another one.
             (Intended { claim: held }, Intended { claim })
-            | (Booting { claim: held, .. }, Booting { claim, .. }) => {
+            | (Booting { claim: held, .. }, Booting { claim, .. })
+            | (Waking { claim: held, .. }, Waking { claim, .. }) => {
                 held.is_none() != claim.is_none()
             }
             // A launch bound before boot becomes busy with just that build.
-            (Booting { claim: Some(held), .. }, Busy { claim, .. }) => held == claim,
-            (Booting { claim: None, .. } | Busy { .. }, Idle { .. })
-            | (Idle { .. }, Busy { .. })
-            | (Intended { claim: None } | Booting { claim: None, .. }, Draining { .. })
-            | (Idle { .. }, Draining { .. })
-            // The caller ends the claim's attempt in the same transaction.
+            (Booting { claim: Some(held), .. } | Waking { claim: Some(held), .. }, Busy { claim, .. }) => {
+                held == claim
+            }
+            (
+                Booting { claim: None, .. } | Waking { claim: None, .. } | Busy { .. },
+                Idle { .. },
+            )
             | (
-                Intended { claim: Some(_) } | Booting { claim: Some(_), .. } | Busy { .. },
+                Idle { .. } | FallingAsleep { .. } | Asleep { .. },
+                Draining { .. },
+            )
+            | (Idle { .. }, Busy { .. } | FallingAsleep { .. })
+            | (FallingAsleep { .. } | Waking { claim: None, .. }, Asleep { .. })
+            | (Asleep { .. }, Waking { .. })
+            | (
+                Intended { claim: None } | Booting { claim: None, .. } | Waking { claim: None, .. },
+                Draining { .. },
+            )
+            // The caller ends the claim's attempt in the same transaction.
+            | (Waking { claim: Some(_), .. }, Asleep { .. })
+            | (
+                Intended { claim: Some(_) }
+                | Booting { claim: Some(_), .. }
+                | Waking { claim: Some(_), .. }
+                | Busy { .. },
                 Draining {
-                    reason: Reason::Failed(_) | Reason::BootFailed(_) | Reason::Unneeded,
+                    reason:
+                        Reason::Failed(_)
+                        | Reason::BootFailed(_)
+                        | Reason::NoCapacity(_)
+                        | Reason::Interrupted(_)
+                        | Reason::Unneeded,
                     ..
                 },
             )
+            // The instance of a launch that was given up is learnt later.
+            | (Draining { instance: None, .. }, Draining { instance: Some(_), .. })
             | (Draining { .. }, Gone { .. }) => true,
             _ => false,
         };

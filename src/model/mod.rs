@@ -15,6 +15,7 @@ mod ledger;
 mod log;
 mod machine;
 mod money;
+mod offering;
 mod policy;
 mod requirement;
 mod secret;
@@ -28,12 +29,15 @@ pub use capability::{Capabilities, CapabilityValue};
 pub use catalogue::{Image, ImageSpec, ImageState, Login, Shape};
 pub use change::{Change, Subject, Token, TokenRole};
 pub use event::{Event, EventKind};
-pub use id::{AttemptId, BuildId, IdParseError, MachineId, PackId, PipelineId, TokenId};
+pub use id::{AttemptId, BuildId, IdParseError, LaunchId, MachineId, PackId, PipelineId, TokenId};
 pub use ledger::{Category, Entry};
 pub use log::{Extent, LineMark};
-pub use machine::{Endpoint, Hold, InstanceId, Machine, MachineKeys, MachineState, Reason};
+pub use machine::{
+    Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
+};
 pub use money::{Money, Rate};
-pub use policy::{Policy, PolicySpec};
+pub use offering::{Launch, Market, Offering, Pool, ShapeWish};
+pub use policy::{MarketChoice, Policy, PolicySpec, SleepKind};
 pub use requirement::{Constraint, Operator, Requirement, Requirements};
 pub use secret::Secret;
 pub use time::{Span, SpanParseError, Timestamp};

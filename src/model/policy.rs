@@ -38,4 +38,64 @@ pub struct PolicySpec {
     /// Builds after which a machine takes no further one.
     #[serde(default)]
     pub max_builds_per_machine: Option<u32>,
+    /// How capacity is bought.
+    #[serde(default)]
+    pub market: Option<MarketChoice>,
+    /// Whether machines that stood idle for long enough are put to sleep rather than ended.
+    #[serde(default)]
+    pub sleep: Option<SleepKind>,
+    /// Most machines asleep at once, per image.
+    #[serde(default)]
+    pub max_asleep: Option<u32>,
+    /// How long a machine may be asleep before it goes away.
+    #[serde(default)]
+    pub asleep_timeout: Option<Span>,
+}
+
+/// How capacity is bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MarketChoice {
+    /// At the list price only.
+    #[default]
+    OnDemand,
+    /// Spare capacity only; builds wait when there is none.
+    Spot,
+    /// Spare capacity as long as there is any, and never for the last retry of a build.
+    SpotWithFallback,
+}
+
+impl MarketChoice {
+    /// The word for it, as in policy files.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Spot => "spot",
+            Self::SpotWithFallback => "spot-with-fallback",
+        }
+    }
+}
+
+/// What becomes of a machine that stood idle for long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SleepKind {
+    /// It is ended.
+    #[default]
+    Never,
+    /// It is stopped; its disk is kept.
+    Stop,
+    /// Its memory is written to its disk, then it is stopped.
+    Hibernate,
+}
+
+impl SleepKind {
+    /// The word for it, as in policy files.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Stop => "stop",
+            Self::Hibernate => "hibernate",
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The plan, and the order of the steps that make it.
 
-use crate::model::{AttemptId, BuildId, MachineId, Reason, Timestamp};
+use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, SleepKind, Timestamp};
 
-use super::snapshot::{ClassId, ImageIndex, Snapshot};
+use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
 use super::{expire, make_room, place, retire};
 
 /// What to do now, why not more, and when to think again.
@@ -45,12 +45,39 @@ pub enum Action {
         image: ImageIndex,
         /// Version of the image.
         version: u32,
-        /// Place of the shape in the image's list.
-        shape: usize,
+        /// How it is bought.
+        market: Market,
+        /// Where it may be taken from, cheapest first, by place in the engine's list.
+        offerings: Vec<usize>,
         /// The queued build.
         build: BuildId,
         /// The attempt to begin.
         attempt: AttemptId,
+    },
+    /// Start a machine that is asleep, and bind a build to it.
+    Wake {
+        /// The machine.
+        machine: MachineId,
+        /// What it becomes, by place in the engine's list of its image's offerings.
+        offering: usize,
+        /// The queued build.
+        build: BuildId,
+        /// The attempt to begin.
+        attempt: AttemptId,
+    },
+    /// Put an idle machine to sleep.
+    Sleep {
+        /// The machine.
+        machine: MachineId,
+        /// How.
+        how: SleepKind,
+    },
+    /// End a build: no machine was to be had for it for too long.
+    GiveUp {
+        /// The queued build.
+        build: BuildId,
+        /// Why, for people.
+        reason: String,
     },
     /// Take no more builds on a machine, and end it.
     Drain {
@@ -81,8 +108,12 @@ pub enum Blocked {
     NoImage,
     /// The limit at this place of `Snapshot::limits` is reached.
     Limit(usize),
-    /// Launches of all fitting images failed lately; the first is tried again then.
-    Cooling(Timestamp),
+    /// Launches of all fitting images are paused; the first is tried again then.
+    Paused(ImageIndex, Paused),
+    /// There is no capacity for any fitting image; the first pool is tried again then.
+    Dry(ImageIndex, Timestamp),
+    /// It is not known yet where a fitting image can be launched.
+    Unresolved(ImageIndex),
     /// They wait for their next attempt.
     Backoff(Timestamp),
 }

@@ -7,7 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Rate, Span, Timestamp};
+use crate::model::{
+    BuildId, MachineId, Market, MarketChoice, Rate, SleepKind, Span, Timestamp,
+};
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +90,8 @@ pub struct Class {
     pub requires: String,
     /// Only a machine that has run nothing will do.
     pub fresh: bool,
+    /// Spare capacity will not do: it is a last retry.
+    pub on_demand: bool,
     /// Images that can build them, best first.
     pub candidates: Vec<Candidate>,
     /// Builds that may be placed now.
@@ -111,14 +115,12 @@ pub struct QueueKey {
 /// then most specific, then by catalogue order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Candidate {
-    /// Price of the shape.
+    /// Price of its cheapest offering.
     pub price: Rate,
     /// Capabilities that the class does not ask for.
     pub spare: u32,
     /// The image.
     pub image: ImageIndex,
-    /// The shape, by its place in the image's list.
-    pub shape: usize,
 }
 
 /// What the planner knows of an image.
@@ -134,8 +136,55 @@ pub struct ImageView {
     pub max_lifetime: Span,
     /// Builds after which its machines take no further one.
     pub max_builds: u32,
-    /// No launches before this time: recent launches of it failed.
-    pub cooling_until: Option<Timestamp>,
+    /// No launches before this time, and why.
+    pub paused: Option<Paused>,
+    /// Where it can be launched, cheapest first.
+    pub offerings: Vec<OfferingView>,
+    /// How its machines are bought.
+    pub market: MarketChoice,
+    /// What becomes of its machines that stood idle for long enough.
+    pub sleep: SleepKind,
+    /// Most of its machines asleep at once.
+    pub max_asleep: u32,
+    /// How long its machines may be asleep.
+    pub asleep_timeout: Span,
+}
+
+/// Why an image is not launched for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paused {
+    /// Until then.
+    pub until: Timestamp,
+    /// Why.
+    pub why: PauseReason,
+}
+
+/// Why an image is not launched for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseReason {
+    /// Its last launches failed.
+    Failures,
+    /// Its failed launches have used up what an hour allows.
+    Breaker,
+    /// Its provider says that it cannot be launched as it is.
+    Refused,
+    /// Its provider lets us launch nothing.
+    Provider,
+}
+
+/// What the planner knows of an offering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OfferingView {
+    /// What a running machine costs.
+    pub price: Rate,
+    /// How it is bought.
+    pub market: Market,
+    /// It had no capacity; it may have some again from then on.
+    pub available_after: Option<Timestamp>,
+    /// Names the zone: offerings of one zone have the same.
+    pub zone: u32,
+    /// Place in the engine's list of the image's offerings.
+    pub place: usize,
 }
 
 /// What the planner knows of a machine.
@@ -147,6 +196,10 @@ pub struct MachineView {
     pub version: u32,
     /// Its price.
     pub price: Rate,
+    /// How it was bought.
+    pub market: Market,
+    /// Its zone, as in [`OfferingView::zone`]; none when its image's offerings do not know it.
+    pub zone: Option<u32>,
     /// What it is doing.
     pub phase: Phase,
     /// When its launch was decided.
@@ -169,6 +222,10 @@ pub enum Phase {
     Idle(Timestamp),
     /// A build is bound to it.
     Busy,
+    /// Stopped, ready to be woken, since this time.
+    Asleep(Timestamp),
+    /// On its way to sleep, or on its way up again for nobody.
+    FallingAsleep,
     /// On its way out.
     Ending,
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::model::{
     Attempt, AttemptId, Build, BuildId, BuildResult, Category, Change, Event, Extent, Image,
-    Machine, MachineId, MachineKeys, Money, Pipeline, PipelineId, Policy, Span, Subject, Timestamp,
+    Launch, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy, Span, Subject, Timestamp,
     Token,
 };
 
@@ -63,6 +63,8 @@ pub struct OpenWork {
     pub images: Vec<Image>,
     /// The current version of each policy.
     pub policies: Vec<Policy>,
+    /// Launches whose outcome is not known.
+    pub launches: Vec<Launch>,
     /// Results of finished builds that unfinished builds need.
     pub needed: BTreeMap<BuildId, BuildResult>,
 }
@@ -186,6 +188,33 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         with_gone: bool,
         page: Page<MachineId>,
     ) -> Result<Vec<Machine>, StoreError>;
+    /// Machines whose launch was decided since `since` and that are gone or on their way out.
+    async fn ended_machines(&self, since: Timestamp) -> Result<Vec<Machine>, StoreError> {
+        const PAGE: u32 = 500;
+        let mut ended = Vec::new();
+        let mut page = Page {
+            before: None,
+            limit: PAGE,
+        };
+        loop {
+            let machines = self.machines(true, page.clone()).await?;
+            page.before = machines.last().map(|machine| machine.id);
+            let all = machines.len();
+            // Identities sort by time, so the first that is older is followed by older ones only.
+            let recent = machines.into_iter().filter(|m| m.created_at >= since);
+            let recent: Vec<Machine> = recent.collect();
+            let is_last = recent.len() < all || all < usize::try_from(PAGE).unwrap_or(all);
+            ended.extend(recent.into_iter().filter(|machine| {
+                matches!(
+                    machine.state,
+                    MachineState::Draining { .. } | MachineState::Gone { .. }
+                )
+            }));
+            if is_last {
+                return Ok(ended);
+            }
+        }
+    }
     /// The keys of a machine that is not gone.
     async fn machine_keys(&self, id: MachineId) -> Result<Option<MachineKeys>, StoreError>;
 

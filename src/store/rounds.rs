@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image, Machine,
+    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image, LaunchId, Machine,
     MachineId, PipelineId, Policy, Subject, TokenId,
 };
 
@@ -32,6 +32,8 @@ pub(super) enum Verb {
     UpdateMachines,
     PutMachineKeys,
     DeleteMachineKeys,
+    InsertLaunches,
+    DeleteLaunches,
     InsertImages,
     UpdateImages,
     InsertPolicies,
@@ -57,6 +59,7 @@ impl Verb {
             | Self::InsertMachines
             | Self::UpdateMachines
             | Self::PutMachineKeys
+            | Self::InsertLaunches
             | Self::InsertImages
             | Self::UpdateImages
             | Self::InsertPolicies
@@ -66,7 +69,7 @@ impl Verb {
             | Self::AppendEvents
             | Self::InsertTokens
             | Self::RevokeTokens => true,
-            Self::DeleteMachineKeys => false,
+            Self::DeleteMachineKeys | Self::DeleteLaunches => false,
         }
     }
 }
@@ -106,6 +109,7 @@ pub(super) enum RowName<'a> {
     Attempt(AttemptId),
     Machine(MachineId),
     Keys(MachineId),
+    Launch(LaunchId),
     Image(&'a str, u32),
     Policy(&'a str, u32),
     Extent(AttemptId, u64),
@@ -128,6 +132,8 @@ impl<'a> RowName<'a> {
             }
             Change::PutMachineKeys(keys) => Some(Self::Keys(keys.machine)),
             Change::DeleteMachineKeys(machine) => Some(Self::Keys(*machine)),
+            Change::InsertLaunch(launch) => Some(Self::Launch(launch.id)),
+            Change::DeleteLaunch(launch) => Some(Self::Launch(*launch)),
             Change::InsertImage(image) | Change::UpdateImage(image, _) => {
                 Some(Self::Image(&image.name, image.version))
             }
@@ -148,6 +154,7 @@ impl fmt::Display for RowName<'_> {
             Self::Attempt(id) => write!(f, "attempt {id}"),
             Self::Machine(id) => write!(f, "machine {id}"),
             Self::Keys(id) => write!(f, "keys of machine {id}"),
+            Self::Launch(id) => write!(f, "launch {id}"),
             Self::Image(name, version) => write!(f, "image {name} version {version}"),
             Self::Policy(name, version) => write!(f, "policy {name} version {version}"),
             Self::Extent(attempt, start) => write!(f, "extent of {attempt} at {start}"),
@@ -234,6 +241,8 @@ impl<'a> Round<'a> {
             ),
             Change::PutMachineKeys(keys) => self.add(Verb::PutMachineKeys, &(keys.machine, keys)),
             Change::DeleteMachineKeys(machine) => self.add(Verb::DeleteMachineKeys, &(machine,)),
+            Change::InsertLaunch(launch) => self.add(Verb::InsertLaunches, &(launch.id, launch)),
+            Change::DeleteLaunch(launch) => self.add(Verb::DeleteLaunches, &(launch,)),
             Change::InsertImage(image) => self.insert_image(image),
             Change::UpdateImage(i, read) => {
                 let row = (&i.name, i.version, read, i.state, i.rev, i);
@@ -262,6 +271,7 @@ impl<'a> Round<'a> {
             build.rev,
             &build.state,
             &build.cancel,
+            build.spared,
         );
         self.add(Verb::InsertBuilds, &row)?;
         self.add(Verb::InsertBuildSpecs, &(build.id, &*build.spec))
@@ -277,6 +287,7 @@ impl<'a> Round<'a> {
             build.rev,
             &build.state,
             &build.cancel,
+            build.spared,
         );
         self.add(Verb::UpdateBuilds, &row)
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::Fixture;
 use crate::model::{
     Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image,
-    ImageState, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
+    ImageState, Launch, LaunchId, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
     Span, Subject, Timestamp, Token, TokenId,
 };
 use crate::store::rounds::RowName;
@@ -22,6 +22,7 @@ struct Tables {
     attempts: BTreeMap<AttemptId, Attempt>,
     machines: BTreeMap<MachineId, Machine>,
     keys: BTreeMap<MachineId, MachineKeys>,
+    launches: BTreeMap<LaunchId, Launch>,
     images: BTreeMap<(String, u32), Image>,
     policies: BTreeMap<(String, u32), Policy>,
     extents: BTreeMap<(AttemptId, u64), Extent>,
@@ -117,6 +118,11 @@ impl Tables {
                 self.keys.remove(&machine);
                 Ok(())
             }
+            Change::InsertLaunch(new) => insert(&mut self.launches, new.id, new),
+            Change::DeleteLaunch(launch) => {
+                self.launches.remove(&launch);
+                Ok(())
+            }
             change => self.apply_rest(change),
         }
     }
@@ -187,6 +193,11 @@ impl Tables {
         current.into_values().cloned().collect()
     }
 
+    fn is_newest(&self, image: &Image) -> bool {
+        let newest = self.images.keys().filter(|(name, _)| *name == image.name);
+        newest.max().is_some_and(|(_, newest)| *newest == image.version)
+    }
+
     fn images_where(&self, wanted: impl Fn(&Image) -> bool) -> Vec<Image> {
         let mut images: Vec<Image> = self
             .images
@@ -233,8 +244,11 @@ impl Tables {
                 .filter(|attempt| bound(&attempt.id))
                 .cloned()
                 .collect(),
-            images: self.images_where(|i| i.state == ImageState::Active || has_machine(i)),
+            images: self.images_where(|i| {
+                i.state == ImageState::Active || has_machine(i) || self.is_newest(i)
+            }),
             policies: self.current_policies(),
+            launches: self.launches.values().cloned().collect(),
             machines,
             builds,
             needed,

@@ -79,6 +79,7 @@ impl Samples {
             spec: Arc::new(Self::spec(n, pipeline)),
             state,
             attempts: 0,
+            spared: 0,
             cancel: None,
             rev: 0,
         }

@@ -38,14 +38,19 @@ const CHECKPOINT_PAGES: u32 = 2_000;
 
 /// The migrations, oldest first. Applied ones are never edited.
 fn migrator() -> Migrator {
-    let first = SqlStr::from_static(include_str!("../migrations/sqlite/0001_first.sql"));
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "first".into(),
-        MigrationType::Simple,
-        first,
-        false,
-    )])
+    let all = [
+        (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
+        (
+            2,
+            "launches",
+            include_str!("../migrations/sqlite/0002_launches.sql"),
+        ),
+    ];
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        let sql = SqlStr::from_static(sql);
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(all.into_iter().map(migration).collect())
 }
 
 /// How the writing connection is made.

@@ -13,8 +13,8 @@ use crate::model::{
 };
 use crate::store::{CostRow, StoreError, Tally};
 
-/// Id, spec, state, attempts, cancel, rev.
-pub(super) type BuildRow = (String, String, String, i64, Option<String>, i64);
+/// Id, spec, state, attempts, cancel, rev, spared.
+pub(super) type BuildRow = (String, String, String, i64, Option<String>, i64, i64);
 /// Id and the value as JSON.
 pub(super) type BodyRow = (String, String);
 /// Id, value, tally as JSON.
@@ -79,7 +79,7 @@ pub(super) fn secret_body<T: DeserializeOwned>(
 }
 
 pub(super) fn build(
-    (id, spec, state, attempts, cancel, rev): BuildRow,
+    (id, spec, state, attempts, cancel, rev, spared): BuildRow,
 ) -> Result<Build, StoreError> {
     const KIND: &str = "build";
     Ok(Build {
@@ -88,6 +88,7 @@ pub(super) fn build(
         attempts: number(KIND, &id, attempts)?,
         cancel: cancel.map(|text| json(KIND, &id, &text)).transpose()?,
         rev: number(KIND, &id, rev)?,
+        spared: number(KIND, &id, spared)?,
         id: build_id(&id)?,
     })
 }

@@ -21,7 +21,7 @@ macro_rules! statements {
 macro_rules! select_builds {
     ($rest:literal) => {
         concat!(
-            "SELECT b.id, s.spec, b.standing, b.attempts, b.cancel, b.rev \
+            "SELECT b.id, s.spec, b.standing, b.attempts, b.cancel, b.rev, b.spared \
              FROM builds AS b CROSS JOIN build_specs AS s ON s.build = b.id ",
             $rest
         )
@@ -75,13 +75,14 @@ statements! {
     INSERT_PIPELINES = "INSERT INTO pipelines (id, project, idempotency_key, body) \
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?1)";
     INSERT_BUILDS = "INSERT INTO builds \
-        (id, pipeline, project, state, result, attempts, rev, standing, cancel) \
+        (id, pipeline, project, state, result, attempts, rev, standing, cancel, spared) \
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-        value ->> 6, value ->> 7, value ->> 8 FROM jsonb_each(?1)";
+        value ->> 6, value ->> 7, value ->> 8, value ->> 9 FROM jsonb_each(?1)";
     INSERT_BUILD_SPECS = "INSERT INTO build_specs (build, spec) \
         SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1)";
     UPDATE_BUILDS = "UPDATE builds SET state = value ->> 2, result = value ->> 3, \
-        attempts = value ->> 4, rev = value ->> 5, standing = value ->> 6, cancel = value ->> 7 \
+        attempts = value ->> 4, rev = value ->> 5, standing = value ->> 6, cancel = value ->> 7, \
+        spared = value ->> 8 \
         FROM jsonb_each(?1) WHERE builds.id = value ->> 0 AND builds.rev = value ->> 1";
     INSERT_ATTEMPTS = "INSERT INTO attempts (id, build, number, rev, body) \
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 \
@@ -99,6 +100,9 @@ statements! {
         ON CONFLICT (machine) DO UPDATE SET body = excluded.body";
     DELETE_MACHINE_KEYS = "DELETE FROM machine_keys \
         WHERE machine IN (SELECT value ->> 0 FROM jsonb_each(?1))";
+    INSERT_LAUNCHES = "INSERT INTO launches (id, body) \
+        SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1)";
+    DELETE_LAUNCHES = "DELETE FROM launches WHERE id IN (SELECT value ->> 0 FROM jsonb_each(?1))";
     INSERT_IMAGES = "INSERT INTO images (name, version, state, rev, body) \
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 \
         FROM jsonb_each(?1)";
@@ -246,9 +250,10 @@ statements! {
     OPEN_ATTEMPTS = "SELECT id, body FROM attempts WHERE id IN (SELECT value FROM json_each(?1)) \
         ORDER BY id";
     OPEN_MACHINES = "SELECT id, body FROM machines WHERE state <> 'gone' ORDER BY id";
+    OPEN_LAUNCHES = "SELECT id, body FROM launches ORDER BY id";
     OPEN_IMAGES = "SELECT name || ' version ' || version, body FROM images WHERE state = 'active' \
         OR (name, version) IN (SELECT image, image_version FROM machines WHERE state <> 'gone') \
-        ORDER BY name, version DESC";
+        OR (name, version) IN (SELECT name, max(version) FROM images GROUP BY name) ORDER BY name, version DESC";
     RESULTS = "SELECT id, result FROM builds WHERE result IS NOT NULL \
         AND id IN (SELECT value FROM json_each(?1))";
 }
@@ -266,6 +271,8 @@ pub(super) const fn write(verb: Verb) -> &'static str {
         Verb::UpdateMachines => UPDATE_MACHINES,
         Verb::PutMachineKeys => PUT_MACHINE_KEYS,
         Verb::DeleteMachineKeys => DELETE_MACHINE_KEYS,
+        Verb::InsertLaunches => INSERT_LAUNCHES,
+        Verb::DeleteLaunches => DELETE_LAUNCHES,
         Verb::InsertImages => INSERT_IMAGES,
         Verb::UpdateImages => UPDATE_IMAGES,
         Verb::InsertPolicies => INSERT_POLICIES,

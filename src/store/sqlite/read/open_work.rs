@@ -40,12 +40,16 @@ async fn read(snapshot: &mut SqliteConnection) -> Result<OpenWork, StoreError> {
     let machines: Vec<BodyRow> = all(snapshot, sqlx::query(statements::OPEN_MACHINES)).await?;
     let images: Vec<BodyRow> = all(snapshot, sqlx::query(statements::OPEN_IMAGES)).await?;
     let policies: Vec<BodyRow> = all(snapshot, sqlx::query(statements::POLICIES_CURRENT)).await?;
+    let launches: Vec<BodyRow> = all(snapshot, sqlx::query(statements::OPEN_LAUNCHES)).await?;
+    let launches = launches.iter().map(|row| rows::secret_body("launch", row));
+    let launches = launches.collect::<Result<_, _>>()?;
     let needed = needed(snapshot, &builds).await?;
     Ok(OpenWork {
         attempts: bodies("attempt", &attempts)?,
         machines: bodies("machine", &machines)?,
         images: bodies("image", &images)?,
         policies: bodies("policy", &policies)?,
+        launches,
         builds,
         needed,
     })

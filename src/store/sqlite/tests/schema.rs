@@ -37,7 +37,7 @@ async fn a_database_of_each_older_version_is_read() {
         let drops = "DROP TABLE build_specs; DROP TABLE extents; DROP TABLE attempts; \
             DROP TABLE builds; DROP TABLE pipelines; DROP TABLE machine_keys; \
             DROP TABLE machines; DROP TABLE images; DROP TABLE policies; DROP TABLE entries; \
-            DROP TABLE hourly_costs; DROP TABLE events; DROP TABLE tokens; \
+            DROP TABLE hourly_costs; DROP TABLE events; DROP TABLE tokens; DROP TABLE launches; \
             DELETE FROM _sqlx_migrations WHERE version > 1";
         for sql in [drops, schema, samples] {
             run(&mut connection, sql).await;
