@@ -202,7 +202,8 @@ async fn a_notice_comes_while_a_build_runs(host: &Host) {
     // As after a token has run out.
     metadata.state().valid = 0;
     metadata.looked_at(2).await;
-    assert_eq!((metadata.state().tokens, metadata.state().refused), (2, 1));
+    assert_eq!(metadata.state().tokens, 2);
+    assert_eq!(metadata.state().refused, 1);
     metadata.state().notice = Some(TERMINATE);
     assert_eq!(outcome(waiting).await, Ok(terminate()));
 }
