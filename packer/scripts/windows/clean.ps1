@@ -9,7 +9,9 @@ New-ItemProperty -Path 'HKLM:\SOFTWARE\OpenSSH' -Name DefaultShell -PropertyType
 Remove-Item -Force -ErrorAction SilentlyContinue "$env:ProgramData\ssh\ssh_host_*"
 Remove-Item -Force -ErrorAction SilentlyContinue "$env:ProgramData\ssh\administrators_authorized_keys"
 Remove-Item -Recurse -Force -ErrorAction SilentlyContinue "$env:TEMP\*"
-Clear-EventLog -LogName Application, System -ErrorAction SilentlyContinue
+foreach ($log in @('Application', 'System')) {
+  wevtutil.exe clear-log $log
+}
 Optimize-Volume -DriveLetter C -ReTrim
 
 $launch = "$env:ProgramFiles\Amazon\EC2Launch\EC2Launch.exe"
