@@ -183,11 +183,13 @@ locals {
   logs_statements = flatten([
     for bucket in aws_s3_bucket.logs : [
       {
+        # "IfExists", because S3 asks for this right too when a key is not there, and without it says
+        # "denied" instead of "not found".
         Sid       = "LogsList"
         Effect    = "Allow"
         Action    = ["s3:ListBucket"]
         Resource  = [bucket.arn]
-        Condition = { StringLike = { "s3:prefix" = "${var.log_prefix}/*" } }
+        Condition = { StringLikeIfExists = { "s3:prefix" = "${var.log_prefix}/*" } }
       },
       {
         Sid      = "Logs"

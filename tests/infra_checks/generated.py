@@ -11,7 +11,9 @@ TABLES = re.compile(r"(<!-- tables: printed by tests/infra --write -->\n).*?(<!-
 def policy():
     """The complete policy as a text: the statements of all features, one after the other."""
     statements = [
-        statement for document in sources.feature_documents().values() for statement in document["Statement"]
+        {key: statement[key] for key in ("Sid", "Effect", "Action", "Resource", "Condition") if key in statement}
+        for document in sources.feature_documents().values()
+        for statement in document["Statement"]
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2) + "\n"
 
@@ -22,8 +24,25 @@ def blocks(directory, kind):
         (name, body)
         for path in sorted(directory.glob("*.tf"))
         for block in sources.hcl(path).get(kind, [])
-        for name, body in block.items()
+        for name, body in unwrapped(block).items()
+        if not name.startswith("__")
     ]
+
+
+def unwrapped(block):
+    """A block's one or more bodies, whose attributes the parser has put into lists of one."""
+    def once(value):
+        return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+    return {
+        name: {key: once(value) for key, value in body.items()} if isinstance(body, dict) else once(body)
+        for name, body in block.items()
+    }
+
+
+def meaning(body):
+    """A description as people read it."""
+    return body["description"].replace('\\"', '"')
 
 
 def default(body):
@@ -37,9 +56,9 @@ def default(body):
 def tables(directory):
     """The tables of a module's inputs and outputs."""
     lines = ["", "| input | meaning | default |", "|---|---|---|"]
-    lines += [f"| `{name}` | {body['description']} | {default(body)} |" for name, body in blocks(directory, "variable")]
+    lines += [f"| `{name}` | {meaning(body)} | {default(body)} |" for name, body in blocks(directory, "variable")]
     lines += ["", "| output | meaning |", "|---|---|"]
-    lines += [f"| `{name}` | {body['description']} |" for name, body in blocks(directory, "output")]
+    lines += [f"| `{name}` | {meaning(body)} |" for name, body in blocks(directory, "output")]
     return "\n".join(lines) + "\n\n"
 
 

@@ -69,6 +69,16 @@ def hcl(path):
         return hcl2.load(file)
 
 
+def plain(value):
+    """A parsed value as the file has it: the parser wraps attributes into lists and adds line numbers."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items() if not key.startswith("__")}
+    if isinstance(value, list):
+        inner = [plain(one) for one in value]
+        return inner[0] if len(inner) == 1 and not isinstance(inner[0], dict) else inner
+    return value
+
+
 def text_of(directory, pattern="*.tf"):
     """All files of a directory, as one text."""
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(directory.glob(pattern)))

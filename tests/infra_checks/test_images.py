@@ -21,7 +21,7 @@ def builds():
     """The build blocks of all templates by name."""
     found = {}
     for path in sorted(sources.PACKER.glob("*.pkr.hcl")):
-        for build in sources.hcl(path).get("build", []):
+        for build in sources.plain(sources.hcl(path).get("build", [])):
             found[build["name"]] = build
     return found
 

@@ -14,7 +14,7 @@ from infra_checks import sources
 IMAGE = """
 name: sample
 capabilities: {{ os: debian, python: ["3.9.1", "3.10.2"], sqlite: true }}
-ready: {ready}
+ready: "{ready}"
 probes:
   python: {python}
   sqlite: echo anything
