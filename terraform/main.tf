@@ -40,7 +40,7 @@ locals {
       providers = {
         # Machines as processes of the orchestrator's own host are for laptops.
         local = { enabled = false }
-        ec2 = {
+        ec2 = merge(var.extra_ec2_providers, {
           (local.region) = merge(
             {
               region          = local.region
@@ -53,7 +53,7 @@ locals {
             var.builder_profile == null ? {} : { instance_profile = var.builder_profile.name },
             var.features.interruptions ? { interruption_queue = aws_sqs_queue.interruptions[0].url } : {},
           )
-        }
+        })
       }
     },
     var.features.logs ? { logs = { store = "s3://${aws_s3_bucket.logs[0].bucket}/${var.log_prefix}" } } : {},

@@ -245,6 +245,12 @@ variable "extra_settings" {
   default     = {}
 }
 
+variable "extra_ec2_providers" {
+  description = "Further EC2 providers by name, such as { other = { region = \"us-east-1\", role = \"arn:aws:iam::444455556666:role/dormouse\", subnets = [\"subnet-…\"], security_groups = [\"sg-…\"] } }."
+  type        = any
+  default     = {}
+}
+
 # What Dormouse may do
 
 variable "features" {

@@ -73,6 +73,14 @@ run "everything" {
     builder_profile             = { name = "my-ci-builder", role_arn = "arn:aws:iam::111122223333:role/my-ci-builder" }
     assume_role_arns            = ["arn:aws:iam::444455556666:role/dormouse"]
     extra_settings              = { engine = { lease = "15m" } }
+    extra_ec2_providers = {
+      other = {
+        region          = "us-east-1"
+        role            = "arn:aws:iam::444455556666:role/dormouse"
+        subnets         = ["subnet-0aaaaaaaaaaaaaaaa"]
+        security_groups = ["sg-0aaaaaaaaaaaaaaaa"]
+      }
+    }
   }
 
   assert {
@@ -90,6 +98,10 @@ run "everything" {
   assert {
     condition     = yamldecode(output.settings).providers.ec2["us-east-1"].security_groups == ["sg-0123456789abcdef0"]
     error_message = "build machines must be in the builders' group"
+  }
+  assert {
+    condition     = toset(keys(yamldecode(output.settings).providers.ec2)) == toset(["us-east-1", "other"])
+    error_message = "extra providers must stand beside the module's own"
   }
   assert {
     condition     = yamldecode(output.settings).engine.lease == "15m"
