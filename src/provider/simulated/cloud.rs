@@ -5,10 +5,11 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::{InstanceId, MachineId, Span, Timestamp};
-use crate::provider::{ErrorKind, Instance, LaunchRequest, Listing, ProviderError};
+use crate::model::{InstanceId, Span, Timestamp};
+use crate::provider::{ErrorKind, Instance, LaunchRequest, Listing, Origin, ProviderError};
 
-use super::instance::{End, Host, Life, Vm};
+use super::fleet::Trade;
+use super::instance::{Birth, End, Host, Life, Vm, Which};
 use super::trouble::{Boot, LaunchTrouble, ListTrouble};
 
 /// How the cloud behaves when nothing is wrong.
@@ -22,6 +23,12 @@ pub struct Temper {
     pub listing_lag: Span,
     /// For so long listings show an instance that has ended.
     pub shown_after_end: Span,
+    /// From the wish to stop an instance, with its disk kept, to its stop.
+    pub fall_asleep: Span,
+    /// From the start of a stopped instance to an answer of its SSH server.
+    pub wake: Span,
+    /// For so long a launch's token is known; from then on it launches anew.
+    pub token_memory: Span,
 }
 
 impl Default for Temper {
@@ -32,6 +39,9 @@ impl Default for Temper {
             stop: Span::from_secs(2),
             listing_lag: Span::from_secs(1),
             shown_after_end: Span::from_secs(60),
+            fall_asleep: Span::from_secs(8),
+            wake: Span::from_secs(4),
+            token_memory: Span::from_secs(3_660),
         }
     }
 }
@@ -47,13 +57,17 @@ pub struct Cloud {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    temper: Temper,
-    vms: Vec<Vm>,
+pub(super) struct State {
+    pub(super) temper: Temper,
+    pub(super) vms: Vec<Vm>,
     boots: BTreeMap<String, VecDeque<Boot>>,
-    launches: VecDeque<LaunchTrouble>,
+    pub(super) launches: VecDeque<LaunchTrouble>,
     listings: VecDeque<ListTrouble>,
-    launch_calls: u64,
+    pub(super) launch_calls: u64,
+    /// Addresses that were given out.
+    addresses: u32,
+    /// What fleets and sleep need.
+    pub(super) trade: Trade,
 }
 
 impl fmt::Debug for Cloud {
@@ -94,6 +108,7 @@ impl Cloud {
         state.launches.clear();
         state.listings.clear();
         state.boots.clear();
+        state.trade.calm();
     }
 
     /// The next instances of an image come up in these ways, one each.
@@ -107,15 +122,15 @@ impl Cloud {
     }
 
     /// Takes an instance away without a trace; whether there was one.
-    pub fn vanish(&self, machine: MachineId) -> bool {
+    pub fn vanish(&self, which: impl Into<Which>) -> bool {
         let now = self.now();
-        self.change(machine, |vm| vm.end = Some(End::without_trace(now)))
+        self.change(&which.into(), |vm| vm.end = Some(End::without_trace(now)))
     }
 
     /// Boots an instance again, which takes `span`; whether there was one.
-    pub fn reboot(&self, machine: MachineId, span: Span) -> bool {
+    pub fn reboot(&self, which: impl Into<Which>, span: Span) -> bool {
         let now = self.now();
-        self.change(machine, |vm| {
+        self.change(&which.into(), |vm| {
             vm.boot += 1;
             vm.up_at = Some(now + span);
         })
@@ -160,10 +175,10 @@ impl Cloud {
     }
 
     /// Where an instance that is not gone listens.
-    pub fn address(&self, machine: MachineId) -> Option<SocketAddr> {
-        let now = self.now();
+    pub fn address(&self, which: impl Into<Which>) -> Option<SocketAddr> {
+        let (now, which) = (self.now(), which.into());
         let state = self.state();
-        let vm = state.vms.iter().find(|vm| vm.machine == machine)?;
+        let vm = state.vms.iter().find(|vm| vm.is(&which))?;
         (now < vm.ending().gone_at).then_some(vm.address)
     }
 
@@ -230,10 +245,10 @@ impl Cloud {
         }
     }
 
-    fn change(&self, machine: MachineId, change: impl FnOnce(&mut Vm)) -> bool {
+    pub(super) fn change(&self, which: &Which, change: impl FnOnce(&mut Vm)) -> bool {
         let now = self.now();
         let mut state = self.state();
-        let found = state.vms.iter_mut().find(|vm| vm.machine == machine);
+        let found = state.vms.iter_mut().find(|vm| vm.is(which));
         let Some(vm) = found.filter(|vm| now >= vm.launched_at && now < vm.ending().gone_at) else {
             return false;
         };
@@ -241,11 +256,11 @@ impl Cloud {
         true
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         (self.now)()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -254,11 +269,24 @@ impl State {
     /// The instance of a request: the one that there is, or a new one. A call that is repeated
     /// brings a late launch about at once.
     fn insert(&mut self, request: &LaunchRequest, at: Timestamp) -> &Vm {
-        let known = self.vms.iter().position(|vm| vm.machine == request.machine);
+        let origin = Origin::Machine(request.machine);
+        let known = self.vms.iter().position(|vm| vm.origin == origin);
         let place = known.unwrap_or(self.vms.len());
         let is_early = self.vms.get(place).is_none_or(|vm| at < vm.launched_at);
         if is_early {
-            let vm = self.vm(request, place, at);
+            let birth = Birth {
+                id: name_of(place),
+                address: self.next_address(),
+                origin,
+                image: request.image.name.clone(),
+                pool: None,
+                lease: request.lease,
+                keys: (
+                    request.keys.host_public.clone(),
+                    request.keys.client_private.clone(),
+                ),
+            };
+            let vm = self.boot(birth, at);
             self.vms
                 .splice(place..(place + 1).min(self.vms.len()), [vm]);
         }
@@ -269,19 +297,27 @@ impl State {
         &self.vms[place]
     }
 
-    fn vm(&mut self, request: &LaunchRequest, place: usize, at: Timestamp) -> Vm {
-        let next = self.boots.get_mut(&request.image.name);
+    /// An instance that comes up as the next one of its image is to.
+    pub(super) fn boot(&mut self, birth: Birth, at: Timestamp) -> Vm {
+        let next = self.boots.get_mut(&birth.image);
         let boot = next.and_then(VecDeque::pop_front);
-        let boot = boot.unwrap_or(Boot::After(self.temper.boot));
-        // TEST-NET and beyond: nothing real is ever named.
-        let number = u32::try_from(place).unwrap_or(u32::MAX).wrapping_add(1);
-        let address = Ipv4Addr::from_bits(0xC000_0200_u32.wrapping_add(number));
-        let id = InstanceId(format!("i-{number:08x}"));
-        Vm::new(request, (id, SocketAddr::from((address, 22))), boot, at)
+        Vm::new(birth, boot.unwrap_or(Boot::After(self.temper.boot)), at)
+    }
+
+    /// An address that nothing had before. TEST-NET and beyond: nothing real is ever named.
+    pub(super) fn next_address(&mut self) -> SocketAddr {
+        self.addresses += 1;
+        let address = Ipv4Addr::from_bits(0xC000_0200_u32.wrapping_add(self.addresses));
+        SocketAddr::from((address, 22))
     }
 }
 
-fn refused(operation: &'static str, kind: ErrorKind) -> ProviderError {
+/// The name of the instance at a place of the history.
+pub(super) fn name_of(place: usize) -> InstanceId {
+    InstanceId(format!("i-{:08x}", place + 1))
+}
+
+pub(super) fn refused(operation: &'static str, kind: ErrorKind) -> ProviderError {
     ProviderError {
         operation,
         kind,
@@ -290,7 +326,7 @@ fn refused(operation: &'static str, kind: ErrorKind) -> ProviderError {
     }
 }
 
-fn lost(operation: &'static str) -> ProviderError {
+pub(super) fn lost(operation: &'static str) -> ProviderError {
     ProviderError {
         operation,
         kind: ErrorKind::Unknown,
