@@ -53,13 +53,15 @@ impl Engine {
         id: MachineId,
         endpoint: crate::model::Endpoint,
     ) -> Result<Arc<dyn Session>, NoSession> {
-        let user = {
+        let (user, jump) = {
             let books = self.books();
             let machine = books.machines.get(&id).ok_or(NoSession::NotUp)?;
             let image = books
                 .images
                 .get(&(machine.image.clone(), machine.image_version));
-            image.ok_or(NoSession::NotUp)?.spec.login.user.clone()
+            let user = image.ok_or(NoSession::NotUp)?.spec.login.user.clone();
+            let provider = self.provider(&machine.provider);
+            (user, provider.and_then(|provider| provider.reach().jump))
         };
         let keys = self
             .parts
@@ -72,6 +74,7 @@ impl Engine {
             user,
             client_private: keys.client_private,
             host_public: keys.host_public,
+            jump,
         };
         let timeout = self.parts.settings.connect_timeout;
         let session = self.parts.remote.connect(&target, timeout).await?;
