@@ -53,15 +53,14 @@ impl Engine {
         id: MachineId,
         endpoint: crate::model::Endpoint,
     ) -> Result<Arc<dyn Session>, NoSession> {
-        let (user, jump) = {
+        let (user, provider) = {
             let books = self.books();
             let machine = books.machines.get(&id).ok_or(NoSession::NotUp)?;
             let image = books
                 .images
                 .get(&(machine.image.clone(), machine.image_version));
             let user = image.ok_or(NoSession::NotUp)?.spec.login.user.clone();
-            let provider = self.provider(&machine.provider);
-            (user, provider.and_then(|provider| provider.reach().jump))
+            (user, self.provider(&machine.provider).cloned())
         };
         let keys = self
             .parts
@@ -71,10 +70,10 @@ impl Engine {
             .ok_or(NoSession::NotUp)?;
         let target = Target {
             endpoint,
+            jump: provider.and_then(|provider| provider.reach().jump),
             user,
             client_private: keys.client_private,
             host_public: keys.host_public,
-            jump,
         };
         let timeout = self.parts.settings.connect_timeout;
         let session = self.parts.remote.connect(&target, timeout).await?;
