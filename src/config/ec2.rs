@@ -251,13 +251,16 @@ fn read_jump(one: &mut Named<'_>) -> Option<JumpConfig> {
     let key = one.read(&JUMP_KEY);
     let host_key = one.read(&JUMP_HOST_KEY);
     let settings: [&'static dyn Describe; 3] = [&JUMP_HOST, &JUMP_KEY, &JUMP_HOST_KEY];
-    let is_given = |setting: &&dyn Describe| one.is_given(*setting);
-    if settings.iter().any(is_given) {
-        for missing in settings.iter().filter(|setting| !is_given(setting)) {
-            let key = missing.key_for(one.name);
-            let message = format!("is missing beside the others, expected {}", missing.accepts());
-            one.reader.refuse_at(one.place.clone(), &key, &message);
-        }
+    let (given, missing): (Vec<_>, Vec<_>) = settings
+        .into_iter()
+        .partition(|setting| one.is_given(*setting));
+    for setting in missing.into_iter().filter(|_| !given.is_empty()) {
+        let key = setting.key_for(one.name);
+        let message = format!(
+            "is missing beside the others, expected {}",
+            setting.accepts()
+        );
+        one.reader.refuse_at(one.place.clone(), &key, &message);
     }
     Some(JumpConfig {
         address: address?,
@@ -299,7 +302,9 @@ impl Named<'_> {
 fn read_role(text: &str) -> Option<String> {
     let mut parts = text.splitn(6, ':');
     let is_role = parts.next() == Some("arn")
-        && parts.next().is_some_and(|partition| partition.starts_with("aws"))
+        && parts
+            .next()
+            .is_some_and(|partition| partition.starts_with("aws"))
         && parts.next() == Some("iam")
         && parts.next() == Some("")
         && parts.next().is_some_and(is_account)
@@ -335,7 +340,11 @@ mod tests {
     fn roles_are_arns() {
         assert!(read_role("arn:aws:iam::123456789012:role/path/dormouse").is_some());
         assert!(read_role("arn:aws-cn:iam::123456789012:role/x").is_some());
-        for text in ["dormouse", "arn:aws:iam::12:role/x", "arn:aws:iam::123456789012:user/x"] {
+        for text in [
+            "dormouse",
+            "arn:aws:iam::12:role/x",
+            "arn:aws:iam::123456789012:user/x",
+        ] {
             assert_eq!(read_role(text), None, "{text}");
         }
     }
@@ -344,9 +353,17 @@ mod tests {
     fn public_keys_are_whole() {
         const KEY: &str = "ssh-ed25519 \
             AAAAC3NzaC1lZDI1NTE5AAAAIIagP2c8VeNt4fc5Vvfe2ynSTqSblm1XgN8TjJ8Tlq8a";
-        assert_eq!(read_public_key(&format!("{KEY} me@here")).as_deref(), Some(KEY));
+        assert_eq!(
+            read_public_key(&format!("{KEY} me@here")).as_deref(),
+            Some(KEY)
+        );
         let cut = KEY.get(..30).unwrap();
-        for text in ["", "ssh-ed25519", cut, "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIIag"] {
+        for text in [
+            "",
+            "ssh-ed25519",
+            cut,
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIIag",
+        ] {
             assert_eq!(read_public_key(text), None, "{text}");
         }
     }

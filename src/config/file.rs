@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::environment::Environment;
 use super::ec2;
+use super::environment::Environment;
 use super::layers::{Given, Layers, unknown_key};
 use super::problem::{ConfigError, Source};
-use super::settings::{Section, find, section};
+use super::settings::{self, Section};
 use crate::spec::document::{self, DocumentLimits, Entry, Node, Place, Value};
 
 /// The file's name where nobody gives another.
@@ -103,7 +103,7 @@ impl Walk<'_> {
         } else {
             format!("{section}.{}", entry.key)
         };
-        match section(&key) {
+        match settings::section(&key) {
             Some(Section::Fixed) => self.section(&key, &entry.value),
             Some(Section::Named(name)) => self.named(&key, name, entry),
             None => self.setting(&key, entry),
@@ -122,7 +122,7 @@ impl Walk<'_> {
     }
 
     fn setting(&mut self, key: &str, entry: &Entry) {
-        let Some(setting) = find(key) else {
+        let Some(setting) = settings::find(key) else {
             self.refuse(entry.place, unknown_key(key));
             return;
         };
@@ -142,10 +142,9 @@ impl Walk<'_> {
                 } else {
                     "a single value"
                 };
-                self.refuse(
-                    entry.value.place,
-                    format!("{key}: expected {wanted}, found {found}"),
-                );
+                let source = self.source(entry.value.place);
+                let problem = format!("expected {wanted}, found {found}");
+                self.layers.spoil(key, source, &problem);
             }
         }
     }
@@ -159,12 +158,14 @@ impl Walk<'_> {
                 }
                 Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
                     let found = item.describe();
-                    self.refuse(
-                        item.place,
-                        format!("{key}: expected a single value, found {found}"),
-                    );
+                    let source = self.source(item.place);
+                    let problem = format!("expected a single value, found {found}");
+                    self.layers.spoil(key, source, &problem);
                 }
             }
+        }
+        if self.layers.is_spoilt(key) {
+            return;
         }
         let texts: Vec<&str> = parts.iter().map(|(text, _)| text.as_str()).collect();
         let (text, source) = (texts.join(", "), self.source(place));

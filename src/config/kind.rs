@@ -379,7 +379,11 @@ impl Kind for Dollars {
         match text.strip_suffix('.') {
             Some(whole) => whole.to_owned(),
             // Cents are two digits.
-            None if text.rsplit('.').next().is_some_and(|cents| cents.len() == 1) => {
+            None if text
+                .rsplit('.')
+                .next()
+                .is_some_and(|cents| cents.len() == 1) =>
+            {
                 format!("{text}0")
             }
             None => text.to_owned(),
@@ -446,7 +450,17 @@ mod tests {
             assert_eq!(dollars.print(&amount), printed);
             assert_eq!(read(&dollars, printed), Some(amount));
         }
-        for text in ["", "$", "-1", "1.", ".5", "10.01", "1e3", "1 dollar", "1.0000001"] {
+        for text in [
+            "",
+            "$",
+            "-1",
+            "1.",
+            ".5",
+            "10.01",
+            "1e3",
+            "1 dollar",
+            "1.0000001",
+        ] {
             assert_eq!(read(&dollars, text), None, "{text}");
         }
     }
@@ -459,7 +473,10 @@ mod tests {
         };
         let expected = Some(vec!["a-1".to_owned(), "b".to_owned()]);
         assert_eq!(read(&list, "a-1, b"), expected);
-        assert_eq!(read(&list, &list.print(&expected.unwrap())).unwrap().len(), 2);
+        assert_eq!(
+            read(&list, &list.print(&expected.unwrap())).unwrap().len(),
+            2
+        );
         for text in ["", "a,", "a b", "a,b,c"] {
             assert_eq!(read(&list, text), None, "{text}");
         }

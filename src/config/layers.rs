@@ -1,6 +1,6 @@
 //! Where values come from: default < file < environment < flags, each kept with its source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::environment::Environment;
 use super::problem::{ConfigProblem, Source};
@@ -14,6 +14,9 @@ const CLIENT_VARIABLES: [&str; 4] = [
     "DORMOUSE_SERVER",
     "DORMOUSE_TOKEN",
 ];
+
+/// What variables begin with that set something in a section whose name the file gives.
+const TEMPLATES: [&str; 1] = ["DORMOUSE_PROVIDERS_EC2_"];
 
 /// An option of the command line that sets a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub(super) struct Layers {
     pub(super) problems: Vec<ConfigProblem>,
     /// The sections that an operator named, and where: `providers.ec2.NAME`.
     named: BTreeMap<String, Source>,
+    /// Settings that were given something which is no value at all.
+    spoilt: BTreeSet<String>,
 }
 
 impl Layers {
@@ -89,6 +94,17 @@ impl Layers {
         });
     }
 
+    /// Notes that a setting was given something which is no value at all.
+    pub(super) fn spoil(&mut self, key: &str, source: Source, problem: &str) {
+        self.refuse(source, format!("{key}: {problem}"));
+        self.spoilt.insert(key.to_owned());
+    }
+
+    /// Whether a setting was given something which is no value at all.
+    pub(super) fn is_spoilt(&self, key: &str) -> bool {
+        self.spoilt.contains(key)
+    }
+
     /// Lays the environment over what was there. It sets what sections have that the file names,
     /// and names none itself: where a name ends and a setting begins does not show in a variable.
     pub(super) fn give_environment(&mut self, environment: &Environment) {
@@ -105,7 +121,10 @@ impl Layers {
                 [key] => self.give(key, Given::one(value.to_owned(), source)),
                 several => {
                     let both = several.join(" or ");
-                    self.refuse(source, format!("may mean {both}: rename one of the sections"));
+                    self.refuse(
+                        source,
+                        format!("may mean {both}: rename one of the sections"),
+                    );
                 }
             }
         }
@@ -172,11 +191,18 @@ pub(super) fn stray_variables(keys: &[String], environment: &Environment) -> Vec
         .names_with("DORMOUSE_")
         .filter(|name| !CLIENT_VARIABLES.contains(name))
         .filter(|name| !known.iter().any(|variable| variable == name))
-        .map(
-            |name| match nearest(name, known.iter().map(String::as_str)) {
+        .map(|name| {
+            // Of variables for sections with names only those of sections that the file has.
+            let named = TEMPLATES.iter().find(|start| name.starts_with(**start));
+            let start = named.copied().unwrap_or_default();
+            let alike = known.iter().filter(|variable| variable.starts_with(start));
+            match nearest(name, alike.map(String::as_str)) {
                 Some(near) => format!("${name} sets nothing, did you mean ${near}?"),
+                None if named.is_some() => {
+                    format!("${name} sets nothing, the file names no such section")
+                }
                 None => format!("${name} sets nothing"),
-            },
-        )
+            }
+        })
         .collect()
 }

@@ -77,7 +77,7 @@ impl Reader {
     /// Whether a setting that was read has got a value from anybody, right or wrong.
     pub(super) fn is_given(&self, key: &str) -> bool {
         let given = self.effective.get(key);
-        given.is_some_and(|given| given.source != Source::Default)
+        given.is_some_and(|given| given.source != Source::Default) || self.layers.is_spoilt(key)
     }
 
     /// The value of a setting. Every text that was given is read, so that a wrong one shows even
@@ -140,12 +140,7 @@ impl Reader {
     }
 
     /// What is wrong with a text; of a list, with its first part that is wrong.
-    fn refusal<K: Kind>(
-        &self,
-        setting: &Setting<K>,
-        key: &str,
-        given: &Given,
-    ) -> ConfigProblem {
+    fn refusal<K: Kind>(&self, setting: &Setting<K>, key: &str, given: &Given) -> ConfigProblem {
         let base = self.base_of(&given.source);
         let is_wrong = |part: &&(String, Source)| setting.kind.read(&part.0, &base).is_none();
         let (text, source) = match given.parts.iter().find(is_wrong) {

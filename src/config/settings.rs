@@ -452,9 +452,16 @@ mod tests {
     fn a_name_may_stand_only_where_a_template_has_a_place() {
         let key = "providers.ec2.my-cloud.region";
         assert_eq!(find(key).map(Describe::key), Some("providers.ec2.*.region"));
-        assert_eq!(section("providers.ec2.my-cloud"), Some(Section::Named("my-cloud")));
+        assert_eq!(
+            section("providers.ec2.my-cloud"),
+            Some(Section::Named("my-cloud"))
+        );
         assert_eq!(section("providers.ec2"), Some(Section::Fixed));
-        for key in ["providers.ec2.region", "providers.ec2.a.b.region", "providers.ec3.a.region"] {
+        for key in [
+            "providers.ec2.region",
+            "providers.ec2.a.b.region",
+            "providers.ec3.a.region",
+        ] {
             assert!(find(key).is_none(), "{key}");
         }
         assert_eq!(section("engine.sweep_interval"), None);

@@ -146,7 +146,10 @@ fn written(setting: &Effective) -> Result<String, serde_yaml::Error> {
     let value = setting.value.as_deref().unwrap_or_default();
     if setting.is_list {
         let parts = value.split(", ").map(|part| scalar(part));
-        return Ok(format!("[{}]", parts.collect::<Result<Vec<_>, _>>()?.join(", ")));
+        return Ok(format!(
+            "[{}]",
+            parts.collect::<Result<Vec<_>, _>>()?.join(", ")
+        ));
     }
     scalar(value)
 }

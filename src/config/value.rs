@@ -102,7 +102,10 @@ impl S3Place {
         let in_prefix = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
         let is_prefix = prefix.len() <= 512
             && prefix.bytes().all(in_prefix)
-            && (prefix.is_empty() || prefix.split('/').all(|part| !matches!(part, "" | "." | "..")));
+            && (prefix.is_empty()
+                || prefix
+                    .split('/')
+                    .all(|part| !matches!(part, "" | "." | "..")));
         (is_bucket && is_prefix).then(|| Self {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
@@ -223,7 +226,10 @@ impl JumpAddress {
             // An IPv6 address, whose colons are not the port's.
             Some(rest) => {
                 let (host, port) = rest.split_once(']')?;
-                (host, port.strip_prefix(':').or((port == "").then_some("22"))?)
+                (
+                    host,
+                    port.strip_prefix(':').or((port == "").then_some("22"))?,
+                )
             }
             None => place.split_once(':').unwrap_or((place, "22")),
         };
@@ -311,19 +317,38 @@ mod tests {
             assert_eq!(S3Place::read(text).unwrap().print(), text);
         }
         assert_eq!(S3Place::read("s3://logs/x/").unwrap().prefix, "x");
-        for text in ["logs", "s3://", "s3://ab", "s3://Logs", "s3://logs//x", "s3://logs/../x"] {
+        for text in [
+            "logs",
+            "s3://",
+            "s3://ab",
+            "s3://Logs",
+            "s3://logs//x",
+            "s3://logs/../x",
+        ] {
             assert_eq!(S3Place::read(text), None, "{text}");
         }
     }
 
     #[test]
     fn jump_hosts_read_what_they_print() {
-        for text in ["me@bastion.example.org:22", "me@10.0.0.1:2222", "me@[fd00::1]:22"] {
+        for text in [
+            "me@bastion.example.org:22",
+            "me@10.0.0.1:2222",
+            "me@[fd00::1]:22",
+        ] {
             assert_eq!(JumpAddress::read(text).unwrap().print(), text);
         }
         assert_eq!(JumpAddress::read("me@host").unwrap().port, 22);
         assert_eq!(JumpAddress::read("me@[::1]").unwrap().port, 22);
-        for text in ["host", "@host", "me@", "me@host:0", "me@host:x", "me@[::1]x", "m e@host"] {
+        for text in [
+            "host",
+            "@host",
+            "me@",
+            "me@host:0",
+            "me@host:x",
+            "me@[::1]x",
+            "m e@host",
+        ] {
             assert_eq!(JumpAddress::read(text), None, "{text}");
         }
     }
