@@ -87,7 +87,7 @@ class Account:
 
     def key_pair(self, name):
         """The public key of a key pair, or None."""
-        pair = moto_app.backend("ec2").keypairs.get(name)
+        pair = moto_app.backend("ec2").key_pairs.get(name)
         return pair.public_key if pair else None
 
     # --- addresses ---

@@ -16,7 +16,7 @@ STANDINS = ("poweroff", "halt", "reboot", "shutdown", "init", "telinit")
 SSHD_CONFIG = """\
 ListenAddress {address}:{port}
 {host_keys}
-PidFile /lab/sshd.pid
+PidFile /lab/run/sshd.pid
 AuthorizedKeysFile .ssh/authorized_keys
 PermitRootLogin prohibit-password
 PasswordAuthentication no
@@ -52,15 +52,16 @@ class Disk:
         self.upper = self.directory / "upper"
 
     @property
-    def lab(self):
-        return self.upper / "lab"
+    def shared(self):
+        """/lab/run in the guest: the one directory that both sides may change while it runs."""
+        return self.directory / "shared"
 
     def remove(self):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def console(self):
         try:
-            return (self.lab / "console").read_text(errors="replace")
+            return (self.shared / "console").read_text(errors="replace")
         except FileNotFoundError:
             return ""
 
@@ -74,21 +75,21 @@ class Disk:
         return full
 
     def exists(self):
-        return self.lab.exists()
+        return self.upper.exists()
 
     def fill(self, plan):
         """First boot: everything that cloud-init writes before sshd starts. `plan`: a `Plan`."""
-        for name in ("upper", "work", "root"):
+        for name in ("upper", "work", "root", "shared"):
             (self.directory / name).mkdir(parents=True)
         self.upper.chmod(0o755)
         # Of the host's files these stay out of sight.
-        for path, mode in (("root", 0o700), ("home", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777), ("lab", 0o755)):
+        for path, mode in (("root", 0o700), ("home", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777), ("lab", 0o755), ("lab/run", 0o755)):
             directory = self.upper / path
             directory.mkdir(parents=True)
             directory.chmod(mode)
             os.setxattr(directory, "trusted.overlay.opaque", b"y")
         parsed = userdata.parse(plan.user_data)
-        self._write("/lab/console", "".join(f"[cloud-init] {note}\n" for note in parsed.notes))
+        (self.shared / "console").write_text("".join(f"[cloud-init] {note}\n" for note in parsed.notes))
         self._system(plan, parsed.config)
         users = self._users(plan, parsed.config)
         self._accounts(users)
@@ -97,7 +98,8 @@ class Disk:
 
     def prepare_boot(self, plan):
         """Every boot: what a fault or a new port may change."""
-        flag = self.lab / "no-sshd"
+        (self.shared / "sshd.pid").unlink(missing_ok=True)  # of an sshd that was killed
+        flag = self.shared / "no-sshd"
         flag.touch() if plan.boot == "no-sshd" else flag.unlink(missing_ok=True)
         if plan.boot == "wrong-host-key":
             private, public = keys.host_key()

@@ -66,9 +66,9 @@ class Guest:
             return "off"
         if self.faults.get("boot") == "never":
             return "never"
-        if self.process and self.disk.lab.joinpath("sshd.pid").exists():
+        if self.process and self.disk.shared.joinpath("sshd.pid").exists():
             return "up"
-        return "no-sshd" if self.process and self.disk.lab.joinpath("no-sshd").exists() else "booting"
+        return "no-sshd" if self.process and self.disk.shared.joinpath("no-sshd").exists() else "booting"
 
     def tree(self):
         """Pids of all processes in the guest's pid namespace, as the host sees them."""
@@ -174,13 +174,13 @@ class Guests:
 
     def set_sshd(self, guest, run):
         if run:
-            guest.disk.lab.joinpath("no-sshd").unlink(missing_ok=True)
+            guest.disk.shared.joinpath("no-sshd").unlink(missing_ok=True)
             if pid := guest.pid:
                 os.kill(pid, signal.SIGUSR1)
         else:
             guest.signal(signal.SIGKILL, "sshd")
-            guest.disk.lab.joinpath("sshd.pid").unlink(missing_ok=True)
-            guest.disk.lab.joinpath("no-sshd").touch()
+            guest.disk.shared.joinpath("sshd.pid").unlink(missing_ok=True)
+            guest.disk.shared.joinpath("no-sshd").touch()
 
     def freeze(self, guest, frozen):
         guest.signal(signal.SIGSTOP if frozen else signal.SIGCONT)
@@ -212,7 +212,7 @@ class Guests:
         if not guest.disk.exists():
             guest.disk.fill(plan)
         guest.disk.prepare_boot(plan)
-        with open(guest.disk.lab / "console", "ab") as console:
+        with open(guest.disk.shared / "console", "ab") as console:
             process = subprocess.Popen(
                 [*SPAWN, "sh", HERE / "enter.sh", guest.disk.directory, plan.host_name],
                 stdin=subprocess.DEVNULL,

@@ -132,7 +132,7 @@ class Lab:
                 ec2.delete_subnet(subnet)  # the default VPC's, whose addresses are not loopback
         vpc = ec2.create_vpc(self._network.cidr)
         subnets = [
-            {"id": ec2.create_subnet(vpc.id, cidr, zone).id, "zone": zone, "cidr": cidr} for zone, cidr in self._network.subnets()
+            {"id": ec2.create_subnet(vpc.id, cidr, availability_zone=zone).id, "zone": zone, "cidr": cidr} for zone, cidr in self._network.subnets()
         ]
         group = ec2.create_security_group("lab", "guests of the lab", vpc_id=vpc.id)
         records, rows, parameters = catalogue.stock_images(datetime.datetime.now(datetime.timezone.utc))
@@ -212,6 +212,7 @@ class Lab:
             for records in (account.spot_requests, account.fleets, account.templates):
                 records.clear()
             account.journal.clear()
+            backend("sqs").get_queue(QUEUE).last_purged_at = None  # SQS purges once a minute, tests more often
             backend("sqs").purge_queue(QUEUE)
         while True:
             with account.lock:

@@ -179,7 +179,7 @@ def _groups(ids, subnet):
 
 
 def _check_key(name):
-    if name and name not in moto_app.backend("ec2").keypairs:
+    if name and name not in moto_app.backend("ec2").key_pairs:
         raise ApiError("InvalidKeyPair.NotFound", f"The key pair '{name}' does not exist")
 
 

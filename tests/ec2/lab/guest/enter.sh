@@ -14,11 +14,13 @@ cp -a "$guest/../dev/." dev/
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts
 mount -t tmpfs -o mode=1777,size=64m shm dev/shm
 mkdir run/sshd run/lock
+# What the lab reads and writes while the guest runs lies outside the overlay.
+mount --bind "$guest/shared" lab/run
 # The kernel's switches are the host's: kept out of reach, the host name being set before.
 echo "$2" >proc/sys/kernel/hostname
 mount --bind proc/sys proc/sys
 mount -o remount,ro,bind proc/sys
-mount --bind dev/null proc/sysrq-trigger
+[ ! -e proc/sysrq-trigger ] || mount --bind dev/null proc/sysrq-trigger
 # Each boot has an id of its own, by which a client sees that the machine was restarted.
 cat proc/sys/kernel/random/uuid >run/boot_id
 mount --bind run/boot_id proc/sys/kernel/random/boot_id

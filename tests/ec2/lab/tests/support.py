@@ -111,7 +111,10 @@ class LabTest(unittest.TestCase):
 
     def wait_phase(self, instance, phase="up"):
         self.wait_state(instance, "running")
-        return wait_for(lambda: (guest := self.control("GET", f"/guests/{instance}"))["phase"] == phase and guest)
+        try:
+            return wait_for(lambda: (guest := self.control("GET", f"/guests/{instance}"))["phase"] == phase and guest)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.control('GET', f'/guests/{instance}/console')['log']}") from None
 
     def assert_code(self, code, call, *arguments, **named):
         with self.assertRaises(botocore.exceptions.ClientError) as caught:
