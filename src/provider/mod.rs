@@ -8,6 +8,8 @@ use crate::model::{
     Pool, Secret, Shape, SleepKind, Span, Timestamp,
 };
 
+#[cfg(feature = "ec2")]
+pub mod ec2;
 pub mod local;
 pub mod simulated;
 

@@ -1,0 +1,11 @@
+//! Machines of Amazon EC2.
+//!
+//! Unix machines only: user data is for cloud-init, and what arms the dead-man switch is a POSIX
+//! shell script. Windows machines are out of scope.
+
+mod clients;
+mod errors;
+mod pace;
+mod settings;
+
+pub use settings::{AddressChoice, Settings};
