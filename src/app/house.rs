@@ -205,6 +205,7 @@ fn settings(config: &Config) -> Settings {
             default_log_bytes: config.pipelines.log_limit_bytes,
             ..PipelineLimits::default()
         },
+        ..Settings::default()
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{BuildId, MachineId, Rate, Reason, Span, Timestamp};
+use crate::model::{BuildId, MachineId, Market, Rate, Reason, Span, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
 const SMALL: ImageIndex = ImageIndex(0);
@@ -20,7 +20,8 @@ fn house() -> Snapshot {
         idle_timeout: Span::from_secs(300),
         max_lifetime: Span::from_secs(86_400),
         max_builds: 100,
-        cooling_until: None,
+        offerings: vec![offering(10, Market::OnDemand, 0)],
+        ..ImageView::default()
     };
     Snapshot {
         images: vec![image("small"), image("large")],
@@ -33,13 +34,27 @@ fn house() -> Snapshot {
     }
 }
 
+fn offering(price: u64, market: Market, place: usize) -> OfferingView {
+    OfferingView {
+        price: Rate::from_micros_per_hour(price),
+        market,
+        available_after: None,
+        zone: 0,
+        place,
+    }
+}
+
+fn pause(until: Timestamp) -> Option<Paused> {
+    let why = PauseReason::Failures;
+    Some(Paused { until, why })
+}
+
 fn candidate(image: ImageIndex) -> Candidate {
     let price = Rate::from_micros_per_hour(if image == SMALL { 10 } else { 50 });
     Candidate {
         price,
         spare: 0,
         image,
-        shape: 0,
     }
 }
 
@@ -153,13 +168,19 @@ fn a_cheap_image_that_cools_down_gives_way_to_the_next() {
     let mut snapshot = house();
     let both = class(&mut snapshot, 0, &[SMALL, LARGE]);
     let build = queue(&mut snapshot, both, 1, 0);
-    snapshot.images[0].cooling_until = Some(NOW + Span::from_secs(5));
+    snapshot.images[0].paused = pause(NOW + Span::from_secs(5));
     assert_eq!(launched(&planned(&snapshot)), [(build, LARGE)]);
-    snapshot.images[1].cooling_until = Some(NOW + Span::from_secs(3));
+    snapshot.images[1].paused = pause(NOW + Span::from_secs(3));
     let plan = planned(&snapshot);
     assert_eq!(
         plan.waiting[0].why,
-        Blocked::Cooling(NOW + Span::from_secs(3))
+        Blocked::Paused(
+            LARGE,
+            Paused {
+                until: NOW + Span::from_secs(3),
+                why: PauseReason::Failures
+            }
+        )
     );
     assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(3)));
 }
@@ -375,7 +396,9 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                     idle_timeout: Span::from_secs(*idle),
                     max_lifetime: Span::from_secs(3_600),
                     max_builds: 2,
-                    cooling_until: cooling.then_some(NOW + Span::from_secs(5)),
+                    paused: pause(NOW + Span::from_secs(5)).filter(|_| *cooling),
+                    offerings: vec![offering(10, Market::OnDemand, 0)],
+                    ..ImageView::default()
                 })
                 .collect();
             let count = images.len();
@@ -464,7 +487,7 @@ proptest! {
                     limit.covers(candidate.image)
                         && covered.map(|(_, count)| *count).sum::<u32>() >= limit.machines
                 });
-                prop_assert!(view.version.is_none() || view.cooling_until.is_some() || limited);
+                prop_assert!(view.version.is_none() || view.paused.is_some() || limited);
             }
         }
     }

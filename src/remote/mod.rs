@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::model::{AttemptId, BuildSpec, Endpoint, Secret, Span};
+use crate::model::{AttemptId, BuildSpec, Endpoint, Secret, Span, Timestamp};
 
 mod call;
 mod connection;
@@ -79,6 +79,14 @@ pub enum RemoteError {
     #[error("the build cannot be run: {detail}")]
     Unrunnable {
         /// What, and where.
+        detail: String,
+    },
+    /// The machine lacks what it takes.
+    #[error("the machine is not capable of {operation}: {detail}")]
+    NotSupported {
+        /// What we were doing.
+        operation: &'static str,
+        /// What is missing.
         detail: String,
     },
     /// The machine answered against the run contract.
@@ -184,6 +192,26 @@ pub enum Stop {
     Attempt,
 }
 
+/// What became of a machine's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rekey {
+    /// The server presents the new host key and takes the new client key only.
+    Done,
+    /// Nothing was changed: the account is not root and may not become it without a password.
+    NotAllowed,
+    /// Nothing was changed: the session's server is not an OpenSSH whose files are known.
+    NotSupported,
+}
+
+/// What the provider tells a machine that it takes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What will happen to it, in the provider's word: `terminate`, `stop`, `hibernate`.
+    pub action: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Opens sessions.
 #[async_trait]
 pub trait Remote: Send + Sync + std::fmt::Debug {
@@ -239,6 +267,23 @@ pub trait Session: Send + Sync + std::fmt::Debug {
     /// Extends the machine's lease: it powers itself off when nobody does so in time. The lease
     /// is a length of time, counted by the machine from when it hears it; clocks are not compared.
     async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError>;
+
+    async fn rekey(
+        &self,
+        _host_private: &Secret,
+        _host_public: &str,
+        _client_public: &str,
+    ) -> Result<Rekey, RemoteError> {
+        Ok(Rekey::NotSupported)
+    }
+
+    async fn await_notice(
+        &self,
+        _metadata_url: &str,
+        _interval: Span,
+    ) -> Result<Notice, RemoteError> {
+        std::future::pending().await
+    }
 
     /// Whether the connection still stands.
     fn is_open(&self) -> bool;
