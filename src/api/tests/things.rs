@@ -69,7 +69,7 @@ pub(super) fn build(bits: u128, pipeline: PipelineId) -> Build {
             not_before: NOW,
         },
         attempts: 0,
-            spared: 0,
+        spared: 0,
         cancel: None,
         rev: 0,
     }

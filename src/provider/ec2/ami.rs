@@ -30,7 +30,8 @@ pub(super) struct MachineImage {
     pub root_device: String,
     /// The size of the root volume's snapshot.
     pub root_gib: u32,
-    /// Whether it drives enhanced networking, without which current types have no network.
+    /// Whether it drives enhanced networking, without which current types have no network. One that
+    /// does not say is taken to: if not, the launch is refused with that reason.
     pub ena: bool,
     /// `uefi`, `legacy-bios` or `uefi-preferred`, if it says.
     pub boot_mode: Option<String>,
@@ -241,7 +242,7 @@ fn read(image: &sdk::Image) -> Result<MachineImage, String> {
         architecture: text(&architecture, "architecture")?,
         root_device,
         root_gib: root.filter(|size| *size > 0).unwrap_or(DEFAULT_ROOT_GIB),
-        ena: image.ena_support.unwrap_or(false),
+        ena: image.ena_support.unwrap_or(true),
         boot_mode: image
             .boot_mode
             .as_ref()

@@ -89,7 +89,7 @@ fn sift<'t>(
         if left.is_empty() {
             let (count, names) = (types.len(), told(&types));
             return Err(format!(
-                "no instance type fits: of the {count} that all else left ({names}), none {what}"
+                "no instance type fits: of {count} candidates ({names}), none {what}"
             ));
         }
         types = left;

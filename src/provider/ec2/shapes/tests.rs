@@ -192,7 +192,7 @@ fn an_empty_choice_has_a_reason() {
                 vcpus: Some((64, 64)),
                 ..all.clone()
             },
-            "no instance type fits: of the 6 that all else left (c7i.large, c7i.xlarge, i4i.large, m7i.large, t3.medium, …), none has 64 vCPUs",
+            "no instance type fits: of 6 candidates (c7i.large, c7i.xlarge, i4i.large, m7i.large, t3.medium, …), none has 64 vCPUs",
         ),
         (
             ShapeWish {
@@ -200,7 +200,7 @@ fn an_empty_choice_has_a_reason() {
                 memory_mib: Some((1, 2_048)),
                 ..all.clone()
             },
-            "no instance type fits: of the 2 that all else left (c7i.large, c7i.xlarge), none has 1 to 2048 MiB of memory",
+            "no instance type fits: of 2 candidates (c7i.large, c7i.xlarge), none has 1 to 2048 MiB of memory",
         ),
         (
             ShapeWish {
