@@ -76,7 +76,7 @@ impl House {
         let engine = Engine::new(Parts {
             store: Arc::clone(&store) as Arc<dyn Store>,
             providers: providers(&config)?,
-            remote: Arc::new(Ssh),
+            remote: Arc::new(Ssh::default()),
             logs: logs.clone(),
             clock: Arc::clone(&clock),
             ids,
