@@ -28,7 +28,10 @@ const IMAGES: [(&str, &str); 4] = [
         "debian-python",
         include_str!("../../images/local/debian-python.yaml"),
     ),
-    ("debian-rust", include_str!("../../images/local/debian-rust.yaml")),
+    (
+        "debian-rust",
+        include_str!("../../images/local/debian-rust.yaml"),
+    ),
 ];
 const DEFAULT_POLICY: &str = include_str!("../../policies/default.yaml");
 
@@ -96,6 +99,32 @@ fn the_example_images_are_read() {
         assert_eq!(image(text).0, name);
     }
     insta::assert_yaml_snapshot!(image(IMAGES[2].1));
+}
+
+#[test]
+fn the_example_images_of_ec2_say_what_sizes_must_be_like() {
+    for (name, text) in [
+        (
+            "debian12-databases",
+            include_str!("../../images/ec2/debian12-databases.yaml"),
+        ),
+        (
+            "debian12-python",
+            include_str!("../../images/ec2/debian12-python.yaml"),
+        ),
+        (
+            "ubuntu2404-databases",
+            include_str!("../../images/ec2/ubuntu2404-databases.yaml"),
+        ),
+        (
+            "ubuntu2404-python",
+            include_str!("../../images/ec2/ubuntu2404-python.yaml"),
+        ),
+    ] {
+        let (found, spec) = image(text);
+        assert_eq!(found, name);
+        assert!(spec.wish.is_some() && spec.shapes.is_empty(), "{name}");
+    }
 }
 
 /// The YAML blocks of a page.

@@ -2,10 +2,10 @@
 //! answer; failures are not remembered.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::prices::{ListPrices, SpotPrices};
@@ -55,7 +55,7 @@ impl<T> Remembered<T> {
         &self,
         question: &str,
         fresh: impl Fn(&T) -> Duration,
-        ask: impl Future<Output = Result<T, E>>,
+        ask: BoxFuture<'_, Result<T, E>>,
     ) -> Result<Arc<T>, E> {
         let slot = self.slot(question);
         let mut answer = slot.lock().await;
@@ -84,24 +84,28 @@ mod tests {
 
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3_600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_asked_for_once_until_it_is_old() {
         let remembered = Remembered::default();
         let asked = AtomicU32::new(0);
         let get = |question: &'static str| {
-            remembered.get(question, |_| HOUR, async {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                Ok::<_, ()>(asked.fetch_add(1, Ordering::SeqCst))
-            })
+            remembered.get(
+                question,
+                |_| HOUR,
+                Box::pin(async {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Ok::<_, ()>(asked.fetch_add(1, Ordering::SeqCst))
+                }),
+            )
         };
         let (first, second) = tokio::join!(get("a"), get("a"));
         assert_eq!((first, second), (Ok(Arc::new(0)), Ok(Arc::new(0))));
         assert_eq!(get("b").await, Ok(Arc::new(1)));
-        tokio::time::advance(HOUR - Duration::from_secs(2)).await;
+        tokio::time::advance(Duration::from_mins(59)).await;
         assert_eq!(get("a").await, Ok(Arc::new(0)));
-        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(get("a").await, Ok(Arc::new(2)));
     }
 
@@ -109,11 +113,11 @@ mod tests {
     async fn a_failure_is_not_remembered() {
         let remembered = Remembered::default();
         let failed = remembered
-            .get("a", |_| HOUR, async { Err::<u32, _>("no") })
+            .get("a", |_| HOUR, Box::pin(async { Err::<u32, _>("no") }))
             .await;
         assert_eq!(failed, Err("no"));
         let answer = remembered
-            .get("a", |_| HOUR, async { Ok::<_, &str>(1) })
+            .get("a", |_| HOUR, Box::pin(async { Ok::<_, &str>(1) }))
             .await;
         assert_eq!(answer, Ok(Arc::new(1)));
     }
@@ -123,7 +127,8 @@ mod tests {
         let remembered = Remembered::default();
         for number in 0..1_000 {
             let question = number.to_string();
-            let answer = remembered.get(&question, |_| HOUR, async { Ok::<_, ()>(number) });
+            let answer =
+                remembered.get(&question, |_| HOUR, Box::pin(async { Ok::<_, ()>(number) }));
             assert_eq!(answer.await, Ok(Arc::new(number)));
         }
         assert!(remembered.answers.lock().unwrap().len() <= MOST_ANSWERS);

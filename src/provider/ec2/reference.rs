@@ -223,10 +223,12 @@ fn read_ami(ami: Value) -> Result<Source, String> {
         Value::Object(_) => serde_json::from_value(ami)
             .map(Source::Newest)
             .map_err(|error| format!("ami: {error}")),
-        _ => Err(
-            "ami: expected an id as in ami-0123456789abcdef0, or a map of `owner` and `name`"
-                .to_owned(),
-        ),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+            Err(
+                "ami: expected an id as in ami-0123456789abcdef0, or a map of `owner` and `name`"
+                    .to_owned(),
+            )
+        }
     }
 }
 
@@ -279,7 +281,9 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     match Value::deserialize(deserializer)? {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),
-        _ => Err(serde::de::Error::custom("expected a text")),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            Err(serde::de::Error::custom("expected a text"))
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What an image stands for now: its AMI, and every pool it can be launched from with its price.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::ami::{self, MachineImage};
 use super::caches::Caches;
@@ -13,12 +15,11 @@ use super::shapes::{MOST_TYPES, Needs, Place, select};
 use super::types::{ZoneSubnets, fetch_catalogue, fetch_subnets};
 use crate::model::{ImageSpec, Market, Offering, Rate, Shape};
 use crate::provider::{ErrorKind, ProviderError, Resolution};
-use std::time::Duration;
 
 /// New types come by the week, new zones by the year.
-const CATALOGUE_FRESH: Duration = Duration::from_secs(6 * 3_600);
+const CATALOGUE_FRESH: Duration = Duration::from_hours(6);
 /// Subnets are changed by people, who look whether it helped.
-const SUBNETS_FRESH: Duration = Duration::from_secs(10 * 60);
+const SUBNETS_FRESH: Duration = Duration::from_mins(10);
 
 /// How EC2 bills machines without licence fees.
 const WITHOUT_FEES: &str = "Linux/UNIX";
@@ -39,15 +40,15 @@ pub(super) async fn resolve(
         let message = "on EC2, `shapes` must be a map that says what sizes must be like";
         return Err(config(message.to_owned()));
     };
-    let image = ami::find(clients, spec, &reference).await?;
+    let image = Box::pin(ami::find(clients, spec, &reference)).await?;
     let room_mib = room_to_hibernate(&reference, &image).map_err(config)?;
 
-    let catalogue = fetch_catalogue(clients);
+    let catalogue = Box::pin(fetch_catalogue(clients));
     let catalogue = caches
         .catalogue
         .get("", |_| CATALOGUE_FRESH, catalogue)
         .await?;
-    let subnets = fetch_subnets(clients, settings);
+    let subnets = Box::pin(fetch_subnets(clients, settings));
     let subnets = caches.subnets.get("", |_| SUBNETS_FRESH, subnets).await?;
     let needs = Needs {
         wish,
@@ -65,10 +66,10 @@ pub(super) async fn resolve(
     let places = cheapest(places, &on_demand.rates).map_err(config)?;
     let (spot, spot_source) = spot_prices(clients, caches, &places).await;
 
-    let resolved = resolved(&reference, &image, &places, &subnets);
+    let found = resolved(&reference, &image, &places, &subnets);
     let offerings = Pricing {
         settings,
-        resolved: &resolved,
+        resolved: &found,
         subnets: &subnets,
         on_demand: &on_demand,
         spot: &spot,
@@ -81,7 +82,7 @@ pub(super) async fn resolve(
         description: image.describe(),
         offerings: offerings.of(&places),
         prices: sources.join("; "),
-        reference: resolved.to_text(),
+        reference: found.to_text(),
     })
 }
 
@@ -135,13 +136,13 @@ async fn spot_prices(
     clients: &Clients,
     caches: &Caches,
     places: &[Place<'_>],
-) -> (std::sync::Arc<SpotPrices>, String) {
+) -> (Arc<SpotPrices>, String) {
     let sold = places.iter().filter(|place| place.facts.spot);
     let mut names: Vec<_> = sold.map(|place| place.facts.name.as_str()).collect();
     names.sort_unstable();
     if names.is_empty() {
         return (
-            std::sync::Arc::default(),
+            Arc::default(),
             "none of the types is sold as spot".to_owned(),
         );
     }
@@ -150,7 +151,7 @@ async fn spot_prices(
         Err(error) => {
             tracing::warn!(%error, "spot prices cannot be read; nothing is offered on that market");
             (
-                std::sync::Arc::default(),
+                Arc::default(),
                 "no spot prices, since EC2 did not answer".to_owned(),
             )
         }
@@ -170,12 +171,12 @@ fn resolved(
         .map(|place| place.facts.memory_mib)
         .max()
         .unwrap_or(0);
-    let room = if reference.hibernate {
+    let extra = if reference.hibernate {
         memory.div_ceil(1_024)
     } else {
         0
     };
-    let used = |zone: &&String| {
+    let is_used = |zone: &String| {
         places
             .iter()
             .any(|place| place.zones.contains(&zone.as_str()))
@@ -185,7 +186,7 @@ fn resolved(
         ami: image.id.clone(),
         architecture: image.architecture.clone(),
         root_device: image.root_device.clone(),
-        root_gib: root.gib.unwrap_or(image.root_gib + room),
+        root_gib: root.gib.unwrap_or(image.root_gib + extra),
         volume: root.kind,
         iops: root.iops,
         throughput: root.throughput,
@@ -193,7 +194,7 @@ fn resolved(
         hibernate: reference.hibernate,
         subnets: subnets
             .iter()
-            .filter(|(zone, _)| used(zone))
+            .filter(|(zone, _)| is_used(zone))
             .map(|(zone, subnets)| (zone.clone(), subnets.ids.clone()))
             .collect(),
     }

@@ -20,7 +20,7 @@ const PAGE: i32 = 100;
 /// Most pages that are read: six times what a region has.
 const MOST_PAGES: u32 = 100;
 /// The whole of it; a network without a way there must not hold up images for long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the price list said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! Whole micro-dollars an hour throughout, rounded up: what is planned with is never too little.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::caches::Caches;
@@ -23,12 +24,12 @@ pub(super) use list::ListPrices;
 pub(super) use spot::SpotPrices;
 
 /// List prices change by the month; a day's worth of being late is an hour's.
-const LIST_FRESH: Duration = Duration::from_secs(12 * 3_600);
+const LIST_FRESH: Duration = Duration::from_hours(12);
 /// How soon the price list is asked again that did not answer: often enough to come back, seldom
 /// enough that a network without a way to it does not delay every look at an image.
-const LIST_AGAIN: Duration = Duration::from_secs(30 * 60);
+const LIST_AGAIN: Duration = Duration::from_mins(30);
 /// Spot prices move by the hour.
-const SPOT_FRESH: Duration = Duration::from_secs(10 * 60);
+const SPOT_FRESH: Duration = Duration::from_mins(10);
 
 /// Up to so many types are asked for one by one, a call each; for more the whole region's list is
 /// read, which is about fifteen calls.
@@ -61,10 +62,10 @@ pub(super) async fn on_demand(
         Some(_) => LIST_AGAIN,
         None => LIST_FRESH,
     };
-    let ask = async {
+    let ask = Box::pin(async {
         let only = single.then_some(types);
         Ok::<_, std::convert::Infallible>(list::fetch(clients, &settings.region, only).await)
-    };
+    });
     let Ok(listed) = caches.list.get(&question, fresh, ask).await;
     merge(&listed, &settings.region, types)
 }
@@ -109,8 +110,8 @@ pub(super) async fn on_the_spot_market(
     clients: &Clients,
     caches: &Caches,
     types: &[&str],
-) -> Result<std::sync::Arc<SpotPrices>, ProviderError> {
-    let ask = spot::fetch(clients, types);
+) -> Result<Arc<SpotPrices>, ProviderError> {
+    let ask = Box::pin(spot::fetch(clients, types));
     caches.spot.get(&types.join(" "), |_| SPOT_FRESH, ask).await
 }
 
