@@ -1,7 +1,7 @@
 //! What comes with an instance: its root volume, and a public address.
 //!
-//! List prices of us-east-1, from memory of AWS's pages in 2026: to be trusted like the bundled
-//! table, and scaled for other regions like it.
+//! Approximate list prices of us-east-1 as they stood in 2026, not read from anywhere at run time:
+//! to be trusted like the bundled table, and scaled for other regions like it.
 
 use super::super::reference::VolumeKind;
 use super::bundled::scaled;
