@@ -11,8 +11,7 @@ use crate::model::{
     ImageSpec, InstanceId, LaunchId, Market, Offering, Pool, Rate, Secret, Shape, Span, Timestamp,
 };
 use crate::provider::{
-    ErrorKind, LaunchAnswer, LaunchOrder, Origin, PreparedLaunch, ProviderError,
-    Resolution,
+    ErrorKind, LaunchAnswer, LaunchOrder, Origin, PreparedLaunch, ProviderError, Resolution,
 };
 
 use super::cloud::{Cloud, State, lost, name_of, refused};
@@ -130,7 +129,10 @@ impl Cloud {
     /// What machines of an image say on their consoles.
     pub fn set_console(&self, image: &str, text: &str) {
         let mut state = self.state();
-        state.trade.consoles.insert(image.to_owned(), text.to_owned());
+        state
+            .trade
+            .consoles
+            .insert(image.to_owned(), text.to_owned());
     }
 
     /// Something is left behind, for a sweep to find.
@@ -142,7 +144,12 @@ impl Cloud {
     pub fn announce(&self, which: impl Into<Which>) -> bool {
         let which = which.into();
         let mut state = self.state();
-        let Some(id) = state.vms.iter().find(|vm| vm.is(&which)).map(|vm| vm.id.clone()) else {
+        let Some(id) = state
+            .vms
+            .iter()
+            .find(|vm| vm.is(&which))
+            .map(|vm| vm.id.clone())
+        else {
             return false;
         };
         state.trade.announced.push_back(id);
@@ -181,7 +188,10 @@ impl Cloud {
                     market: Market::OnDemand,
                     asleep: sale.asleep,
                 };
-                offerings.extend(sale.spot_percent.map(|percent| cheaper(&on_demand, percent)));
+                offerings.extend(
+                    sale.spot_percent
+                        .map(|percent| cheaper(&on_demand, percent)),
+                );
                 offerings.push(on_demand);
             }
         }
@@ -231,7 +241,9 @@ impl State {
         at: Timestamp,
     ) -> Result<LaunchAnswer, ProviderError> {
         let memory = self.temper.token_memory;
-        self.trade.sent.retain(|_, sent| now.since(sent.at) < memory);
+        self.trade
+            .sent
+            .retain(|_, sent| now.since(sent.at) < memory);
         let is_known = match self.trade.sent.get(token) {
             Some(sent) if sent.request != request => return Err(mismatch()),
             Some(_) => true,
@@ -325,7 +337,11 @@ pub(super) fn prepare(order: &LaunchOrder) -> Result<PreparedLaunch, ProviderErr
         pools: Vec::new(),
     })?;
     let hash = Sha256::digest(&text);
-    let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok(PreparedLaunch {
         token: format!("{}-{hash}", order.launch),
         request: Secret::new(text),

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::model::{
-    Endpoint, InstanceId, MachineId, Market, Pool, Secret, Shape, Span, Timestamp,
-};
+use crate::model::{Endpoint, InstanceId, MachineId, Market, Pool, Secret, Shape, Span, Timestamp};
 use crate::provider::{Instance, InstanceState, Origin};
 
 use super::trouble::Boot;
@@ -260,7 +258,9 @@ impl Vm {
             | InstanceState::Stopping
             | InstanceState::Terminated => Vec::new(),
         };
-        let why = self.is_reclaimed.then(|| "its spot capacity was taken back".to_owned());
+        let why = self
+            .is_reclaimed
+            .then(|| "its spot capacity was taken back".to_owned());
         Instance {
             id: self.id.clone(),
             origin: self.origin,

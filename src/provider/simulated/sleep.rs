@@ -76,7 +76,10 @@ impl Cloud {
         let Some(place) = state.vms.iter().position(|vm| vm.id == *id) else {
             return Err(refused(WAKE, ErrorKind::Config));
         };
-        let found = state.vms.get(place).map(|vm| (vm.state(now), vm.pool.clone()));
+        let found = state
+            .vms
+            .get(place)
+            .map(|vm| (vm.state(now), vm.pool.clone()));
         match found {
             Some((InstanceState::Pending | InstanceState::Running, _)) => return Ok(()),
             // As long as it is stopping it cannot be started.
