@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use dormouse::engine::DEFAULT_MAX_MACHINES;
 use dormouse::model::{
-    Attempt, AttemptState, Build, Event, EventKind, Machine, MachineState, Money, Outcome, Policy,
-    Subject, Timestamp,
+    Attempt, AttemptState, Build, Event, EventKind, Machine, MachineId, MachineState, Money,
+    Outcome, Policy, Subject, Timestamp,
 };
+use dormouse::provider::Origin;
 use dormouse::provider::simulated::Life;
 use dormouse::store::{CostGroup, Store};
 
@@ -15,7 +16,7 @@ use super::world::World;
 /// Checks a world in which every build is finished and every machine gone.
 pub(crate) fn check(world: &World) {
     let machines = world.all_machines();
-    let lives = world.cloud.lives();
+    let lives = owned(world, &machines);
     for build in world.builds() {
         let attempts = world.attempts(build.id);
         check_build(world, &build, &attempts);
@@ -28,6 +29,33 @@ pub(crate) fn check(world: &World) {
     }
     check_money(world, &machines);
     check_limits(world, &machines, &lives);
+}
+
+/// The instances that were launched for machines of ours, each with its machine.
+fn owned(world: &World, machines: &[Machine]) -> Vec<(MachineId, Life)> {
+    let lives = world.cloud.lives();
+    if !world.has_fleet {
+        let ours = |life: Life| match life.origin {
+            Origin::Machine(id) if machines.iter().any(|m| m.id == id) => Some((id, life)),
+            Origin::Machine(_) | Origin::Launch(_) => None,
+        };
+        return lives.into_iter().filter_map(ours).collect();
+    }
+    for life in &lives {
+        assert!(life.to.is_some(), "{} is left: {life:?}", life.id);
+    }
+    let mut owned: BTreeMap<String, MachineId> = BTreeMap::new();
+    for machine in machines {
+        for message in world.messages(&Subject::Machine(machine.id)) {
+            let Some(instance) = message.strip_prefix("the provider accepted the launch as ") else {
+                continue;
+            };
+            let before = owned.insert(instance.to_owned(), machine.id);
+            assert_eq!(before, None, "{instance} belongs to two machines");
+        }
+    }
+    let with_owner = |life: Life| Some((*owned.get(&life.id.0)?, life));
+    lives.into_iter().filter_map(with_owner).collect()
 }
 
 fn of_kind(events: &[Event], kind: EventKind) -> usize {
@@ -56,8 +84,16 @@ fn check_build(world: &World, build: &Build, attempts: &[Attempt]) {
     );
     let begun = u32::try_from(attempts.len()).unwrap();
     assert_eq!(build.attempts, begun, "{id}: miscounted its attempts");
+    let got_no_machine = |attempt: &&Attempt| {
+        let AttemptState::Finished { outcome, .. } = &attempt.state else {
+            return false;
+        };
+        matches!(outcome, Outcome::NotLaunched(_))
+    };
+    let spared = attempts.iter().filter(got_no_machine).count();
+    assert_eq!(build.spared, u32::try_from(spared).unwrap(), "{id}: spared");
     assert!(
-        begun <= build.spec.max_attempts || build.cancel.is_some(),
+        begun - build.spared <= build.spec.max_attempts || build.cancel.is_some(),
         "{id}: too many attempts"
     );
     for (place, attempt) in attempts.iter().enumerate() {
@@ -117,15 +153,15 @@ fn check_attempt(world: &World, build: &Build, attempt: &Attempt) {
 }
 
 /// Gone, with one event per change, one instance at most, and none of it left.
-fn check_machine(world: &World, machine: &Machine, lives: &[Life]) {
+fn check_machine(world: &World, machine: &Machine, lives: &[(MachineId, Life)]) {
     let id = machine.id;
     assert!(
         matches!(machine.state, MachineState::Gone { .. }),
         "{id} is {}",
         machine.state.word()
     );
-    let mut instances = lives.iter().filter(|life| life.machine == id);
-    if let Some(life) = instances.next() {
+    let mut instances = lives.iter().filter(|(owner, _)| *owner == id);
+    if let Some((_, life)) = instances.next() {
         assert!(life.to.is_some(), "{id} is gone, {} is not", life.id);
     }
     assert_eq!(instances.count(), 0, "{id} has several instances");
@@ -142,13 +178,30 @@ fn check_machine(world: &World, machine: &Machine, lives: &[Life]) {
     }
     let keys = world.read(async |store| store.machine_keys(id).await);
     assert!(keys.unwrap().is_none(), "the keys of {id} are still there");
-    let span = machine.billed_until.since(machine.created_at);
-    let cost = machine.shape.price_usd_micro_per_hour.cost_of(span);
-    assert_eq!(machine.billed, cost, "{id}: billed and price");
+    let life = lives.iter().find(|(owner, _)| *owner == id);
+    check_price(world, machine, life.map(|(_, life)| life), &events);
     assert_eq!(
         machine.billed_until, machine.since,
         "{id}: billed to its end"
     );
+}
+
+/// What it cost is its price for its time; nothing if it was never launched, and less while it slept.
+fn check_price(world: &World, machine: &Machine, life: Option<&Life>, events: &[Event]) {
+    let id = machine.id;
+    let span = machine.billed_until.since(machine.created_at);
+    let cost = machine.shape.price_usd_micro_per_hour.cost_of(span);
+    let Some(life) = life.filter(|_| world.has_fleet) else {
+        let cost = if world.has_fleet { Money::ZERO } else { cost };
+        assert_eq!(machine.billed, cost, "{id}: billed and price: {events:#?}");
+        return;
+    };
+    if life.asleep.is_empty() {
+        assert_eq!(machine.billed, cost, "{id}: billed and price: {events:#?}");
+    } else {
+        let floor = machine.asleep_usd_micro_per_hour.cost_of(span);
+        assert!(machine.billed > floor, "{id}: {} {floor}", machine.billed);
+    }
 }
 
 /// Build cost plus overhead is machine cost: in all, and for each image.
@@ -184,7 +237,7 @@ fn check_money(world: &World, machines: &[Machine]) {
 }
 
 /// At every launch, no limit that was in force was exceeded.
-fn check_limits(world: &World, machines: &[Machine], lives: &[Life]) {
+fn check_limits(world: &World, machines: &[Machine], lives: &[(MachineId, Life)]) {
     let policies = world.read(async |store| {
         let mut all = Vec::new();
         for current in store.policies(None).await.unwrap() {
@@ -192,18 +245,14 @@ fn check_limits(world: &World, machines: &[Machine], lives: &[Life]) {
         }
         all
     });
-    let known = |life: &&Life| machines.iter().any(|m| m.id == life.machine);
-    for launch in lives.iter().filter(known) {
+    for (machine, launch) in lives {
         // The decision was made when the machine was intended, maybe under an older policy.
-        let intended = machines.iter().find(|m| m.id == launch.machine);
+        let intended = machines.iter().find(|m| m.id == *machine);
         let decided = intended.map_or(launch.from, |machine| machine.created_at);
         for (images, max) in limits_at(&policies, decided) {
             let covers = |life: &Life| images.is_empty() || images.contains(&life.image);
-            let alive = |life: &&Life| {
-                life.from <= launch.from && life.to.is_none_or(|to| launch.from < to)
-            };
-            let count = lives.iter().filter(known).filter(alive);
-            let count = count.filter(|life| covers(life)).count();
+            let alive = lives.iter().filter(|(_, life)| is_up(life, launch.from));
+            let count = alive.filter(|(_, life)| covers(life)).count();
             assert!(
                 !covers(launch) || count <= usize::try_from(max).unwrap(),
                 "{count} machines of {images:?} at {}, {max} allowed",
@@ -211,6 +260,14 @@ fn check_limits(world: &World, machines: &[Machine], lives: &[Life]) {
             );
         }
     }
+}
+
+/// Whether an instance was there, and not stopped.
+fn is_up(life: &Life, at: Timestamp) -> bool {
+    let within = |(from, to): &(Timestamp, Option<Timestamp>)| {
+        *from <= at && to.is_none_or(|to| at < to)
+    };
+    within(&(life.from, life.to)) && !life.asleep.iter().any(within)
 }
 
 fn limits_at(policies: &[Policy], at: Timestamp) -> Vec<(Vec<String>, u32)> {

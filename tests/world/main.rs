@@ -12,6 +12,7 @@ mod cancel;
 mod catalogue;
 mod clients;
 mod faults;
+mod fleet;
 mod invariants;
 mod launch;
 mod lifetime;

@@ -156,14 +156,13 @@ fn cancel_any(world: &World, rng: &mut ChaCha20Rng) {
 }
 
 fn vanish_any(world: &World, rng: &mut ChaCha20Rng) {
-    let alive: Vec<_> = world
-        .cloud
-        .alive()
-        .iter()
-        .map(|life| life.machine)
-        .collect();
-    if let Some(machine) = pick(rng, &alive) {
-        world.vanish(machine);
+    let alive: Vec<_> = world.cloud.alive().into_iter().map(|life| life.id).collect();
+    if !alive.is_empty() {
+        let id = alive[rng.random_range(0..alive.len())].clone();
+        let address = world.cloud.address(id.clone());
+        world.cloud.vanish(id);
+        world.remote.cut(address);
+        world.settle();
     }
 }
 
@@ -191,7 +190,7 @@ fn lose_or_reboot_any(world: &World, rng: &mut ChaCha20Rng) {
     if rng.random_bool(0.5) {
         world.remote.lose_supervisor(attempt);
         world.settle();
-    } else if is_up && world.cloud.address(machine).is_some() {
+    } else if is_up && world.cloud.address(world.which(machine)).is_some() {
         world.reboot(machine);
     }
 }

@@ -22,7 +22,8 @@ use dormouse::model::{
 };
 use dormouse::planner::Explanation;
 use dormouse::provider::Provider;
-use dormouse::provider::simulated::{Cloud, SimulatedProvider};
+use dormouse::provider::simulated::{Cloud, SimulatedProvider, Which};
+use dormouse::remote::Notice;
 use dormouse::remote::simulated::{Ground, Host, SimulatedRemote};
 use dormouse::store::{BuildFilter, Page, SqliteStore, Store};
 use futures::TryStreamExt;
@@ -55,6 +56,27 @@ capabilities: { os: alpine, sh: true }
 boot_timeout: 60s
 ";
 
+/// An image whose provider knows what it sells: two sizes in two zones on both markets, at 0.36 and
+/// 0.72 $/h, spare capacity at half of that.
+pub(crate) const LINUX: &str = "
+name: linux
+provider: cloud
+login: { user: builder }
+shapes: { types: [small, large] }
+capabilities: { os: linux, sh: true }
+boot_timeout: 60s
+";
+
+/// The same under another name, dearer: what is left when there is nothing for the first.
+pub(crate) const BIGGER: &str = "
+name: linux-big
+provider: cloud
+login: { user: builder }
+shapes: { types: [medium] }
+capabilities: { os: linux, sh: true, big: true }
+boot_timeout: 60s
+";
+
 /// Real time after which a world that does not come to rest is broken.
 const DEADLINE: Duration = Duration::from_mins(2);
 /// 2026-01-01: any time will do, as long as it is always the same.
@@ -80,6 +102,8 @@ pub(crate) struct World {
     directory: TempDir,
     seed: u64,
     processes: u64,
+    /// Whether the provider has a fleet, and sleep.
+    pub(crate) has_fleet: bool,
     pub(crate) settings: Settings,
 }
 
@@ -137,7 +161,25 @@ impl World {
         Self::from_seed(1, images)
     }
 
+    /// A world whose provider has a fleet, and sleep.
+    pub(crate) fn with_fleet(images: &[&str]) -> Self {
+        Self::of_kind(1, images, true, Settings::default())
+    }
+
+    pub(crate) fn with_settings(images: &[&str], settings: Settings) -> Self {
+        Self::of_kind(1, images, true, settings)
+    }
+
     pub(crate) fn from_seed(seed: u64, images: &[&str]) -> Self {
+        Self::of_kind(seed, images, false, Settings::default())
+    }
+
+    pub(crate) fn of_kind(
+        seed: u64,
+        images: &[&str],
+        has_fleet: bool,
+        settings: Settings,
+    ) -> Self {
         // Shown for failed tests only; an earlier world may have set it up.
         let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
@@ -159,7 +201,8 @@ impl World {
             directory: directory(),
             seed,
             processes: 0,
-            settings: Settings::default(),
+            has_fleet,
+            settings,
         };
         world.start();
         world.apply_images(images);
@@ -183,7 +226,11 @@ impl World {
             (store, self.open_logs(blobs, &ids))
         });
         let store = Arc::new(WatchedStore::new(store, Arc::clone(&quiet)));
-        let provider = SimulatedProvider::new("cloud", self.cloud.clone());
+        let provider = if self.has_fleet {
+            SimulatedProvider::with_fleet("cloud", self.cloud.clone())
+        } else {
+            SimulatedProvider::new("cloud", self.cloud.clone())
+        };
         let providers: BTreeMap<String, Arc<dyn Provider>> =
             BTreeMap::from([("cloud".to_owned(), Arc::new(provider) as Arc<dyn Provider>)]);
         let context = runtime.enter();
@@ -479,21 +526,67 @@ impl World {
 
     /// Takes a machine's instance away, with its connections.
     pub(crate) fn vanish(&self, machine: MachineId) {
-        let address = self.cloud.address(machine);
-        assert!(self.cloud.vanish(machine), "{machine} has no instance");
+        let which = self.which(machine);
+        let address = self.cloud.address(which.clone());
+        assert!(self.cloud.vanish(which), "{machine} has no instance");
         self.remote.cut(address);
         self.settle();
     }
 
     /// Boots a machine's instance again, which cuts its connections.
     pub(crate) fn reboot(&self, machine: MachineId) {
-        let address = self.cloud.address(machine);
+        let which = self.which(machine);
+        let address = self.cloud.address(which.clone());
         assert!(
-            self.cloud.reboot(machine, secs(10)),
+            self.cloud.reboot(which, secs(10)),
             "{machine} has no instance"
         );
         self.remote.cut(address);
         self.settle();
+    }
+
+    /// A machine's instance, as the cloud knows it.
+    pub(crate) fn which(&self, machine: MachineId) -> Which {
+        if !self.has_fleet {
+            return Which::Machine(machine);
+        }
+        let machine = self.machine(machine);
+        let instance = machine.state.instance();
+        let instance = instance.unwrap_or_else(|| panic!("{} has no instance", machine.id));
+        Which::Instance(instance.clone())
+    }
+
+    /// The provider takes a machine back. With a notice, the machine itself learns of it.
+    pub(crate) fn reclaim(&self, machine: MachineId, notice: Option<Span>) {
+        let which = self.which(machine);
+        let address = self.cloud.address(which.clone());
+        assert!(self.cloud.reclaim(which, notice), "{machine} is not there");
+        match (notice, address) {
+            (Some(span), Some(address)) => {
+                let notice = Notice {
+                    action: "terminate".to_owned(),
+                    at: self.now() + span,
+                };
+                self.remote.give_notice(address, notice);
+            }
+            (None, Some(_)) => {
+                self.remote.cut(address);
+            }
+            (_, None) => {}
+        }
+        self.settle();
+    }
+
+    /// The messages of all events about something.
+    pub(crate) fn messages(&self, subject: &Subject) -> Vec<String> {
+        let events = self.events(Some(subject)).into_iter();
+        events.map(|event| event.message).collect()
+    }
+
+    /// Whether something was said about an image.
+    pub(crate) fn image_says(&self, image: &str, words: &str) -> bool {
+        let messages = self.messages(&Subject::Image(image.to_owned()));
+        messages.iter().any(|message| message.contains(words))
     }
 
     /// Where everything stands, for messages of failed tests.
