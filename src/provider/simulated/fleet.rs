@@ -16,7 +16,7 @@ use crate::provider::{
 
 use super::cloud::{Cloud, State, lost, name_of, refused};
 use super::instance::{Birth, Which};
-use super::trouble::LaunchTrouble;
+use super::trouble::{Boot, LaunchTrouble};
 
 /// Operation names, as they show in errors.
 const RESOLVE: &str = "resolve an image";
@@ -58,6 +58,8 @@ pub(super) struct Trade {
     pub(super) wakes: VecDeque<ErrorKind>,
     pub(super) stops: VecDeque<ErrorKind>,
     resolves: VecDeque<ErrorKind>,
+    /// How the next instances that are woken come up.
+    pub(super) wake_ups: VecDeque<Boot>,
     /// What machines of an image say on their consoles.
     consoles: BTreeMap<String, String>,
     /// What is left of instances that are gone.
@@ -74,6 +76,7 @@ impl Trade {
         self.wakes.clear();
         self.stops.clear();
         self.resolves.clear();
+        self.wake_ups.clear();
     }
 
     pub(super) fn announced(&mut self) -> Vec<InstanceId> {
@@ -138,6 +141,11 @@ impl Cloud {
     /// Something is left behind, for a sweep to find.
     pub fn leave_behind(&self, thing: &str) {
         self.state().trade.leftovers.push(thing.to_owned());
+    }
+
+    /// What was left behind and not swept yet.
+    pub fn leftovers(&self) -> Vec<String> {
+        self.state().trade.leftovers.clone()
     }
 
     /// Tells whoever listens that an instance is taken back; whether there is one.
@@ -337,13 +345,9 @@ pub(super) fn prepare(order: &LaunchOrder) -> Result<PreparedLaunch, ProviderErr
         pools: Vec::new(),
     })?;
     let hash = Sha256::digest(&text);
-    let hash: String = hash
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let half = u64::from_be_bytes(*hash.first_chunk().unwrap_or(&[0; 8]));
     Ok(PreparedLaunch {
-        token: format!("{}-{hash}", order.launch),
+        token: format!("{}-{half:016x}", order.launch),
         request: Secret::new(text),
     })
 }

@@ -181,8 +181,8 @@ impl Vm {
         });
     }
 
-    /// Begins a start that takes `span`, as `shape`, at another address than before.
-    pub(super) fn wake(&mut self, shape: &Shape, address: SocketAddr, now: Timestamp, span: Span) {
+    /// Begins a start as `shape`, at another address than before.
+    pub(super) fn wake(&mut self, shape: &Shape, address: SocketAddr, now: Timestamp, boot: Boot) {
         if let Some(rest) = self.rest.take() {
             self.naps.push((rest.asked_at, now));
         }
@@ -192,7 +192,14 @@ impl Vm {
         }
         self.address = address;
         self.boot += 1;
-        self.up_at = Some(now + span);
+        self.up_at = match boot {
+            Boot::After(span) | Boot::WrongHostKey(span) => Some(now + span),
+            Boot::Dies(up, down) => {
+                self.end = Some(End::without_trace(now + down));
+                Some(now + up)
+            }
+            Boot::Never => None,
+        };
         self.lease_until = now + self.lease;
     }
 

@@ -6,6 +6,7 @@ use crate::provider::{ErrorKind, InstanceState, ProviderError};
 use super::cloud::{Cloud, refused};
 use super::fleet::dry;
 use super::instance::{End, Which};
+use super::trouble::Boot;
 
 /// Operation names, as they show in errors.
 const SLEEP: &str = "stop an instance";
@@ -20,6 +21,16 @@ impl Cloud {
     /// The next starts of stopped instances are refused for these reasons, one each.
     pub fn trouble_wakes(&self, kinds: impl IntoIterator<Item = ErrorKind>) {
         self.state().trade.wakes.extend(kinds);
+    }
+
+    /// The next stopped instances that are started come up in these ways, one each.
+    pub fn wake_next(&self, boots: impl IntoIterator<Item = Boot>) {
+        self.state().trade.wake_ups.extend(boots);
+    }
+
+    /// Ends an instance as somebody else would.
+    pub fn end(&self, id: &InstanceId) {
+        self.terminate(id);
     }
 
     /// Takes an instance back: with a notice so long before, or at once; whether there was one.
@@ -102,8 +113,9 @@ impl Cloud {
             }
         }
         let address = state.next_address();
+        let boot = state.trade.wake_ups.pop_front();
         if let Some(vm) = state.vms.get_mut(place) {
-            vm.wake(shape, address, now, span);
+            vm.wake(shape, address, now, boot.unwrap_or(Boot::After(span)));
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ struct State {
     discarded: BTreeMap<AttemptId, Ran>,
     begun: BTreeMap<AttemptId, u32>,
     links: Vec<(SocketAddr, CancellationToken)>,
-    calls: VecDeque<CallTrouble>,
+    calls: VecDeque<Option<CallTrouble>>,
     /// Keys that were replaced, by machine.
     rekeyed: BTreeMap<String, PublicKeys>,
     /// What machines say to a change of keys.
@@ -78,7 +78,12 @@ impl SimulatedRemote {
 
     /// The next calls on sessions meet these troubles, one each; those after them meet none.
     pub fn trouble_calls(&self, troubles: impl IntoIterator<Item = CallTrouble>) {
-        self.state().calls.extend(troubles);
+        self.state().calls.extend(troubles.into_iter().map(Some));
+    }
+
+    /// So many calls meet no trouble before those that are said next.
+    pub fn let_calls_through(&self, count: usize) {
+        self.state().calls.extend(std::iter::repeat_n(None, count));
     }
 
     /// Forgets all troubles that have not happened yet.
@@ -184,7 +189,7 @@ impl SimulatedRemote {
 
     /// What happens to the next call.
     pub(super) fn next_call(&self) -> Option<CallTrouble> {
-        self.state().calls.pop_front()
+        self.state().calls.pop_front().flatten()
     }
 
     /// The keys of a machine, if they were replaced.
