@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::matching;
 use crate::model::{
     Attempt, AttemptId, Build, BuildId, BuildResult, BuildState, Image, ImageState, Launch,
-    LaunchId, Machine, MachineId, MachineState, Market, MarketChoice, Policy, PolicySpec, Pool,
-    Rate, Requirements, SleepKind, Span,
+    LaunchId, Machine, MachineId, MachineState, Market, MarketChoice, Policy, PolicySpec, Rate,
+    Requirements, SleepKind, Span,
 };
 use crate::planner::{
     Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Phase, QueueKey, Snapshot,
@@ -161,6 +161,14 @@ impl Books {
                 queue_key(&build),
                 Some(not_before).filter(|at| *at > since),
             );
+            self.snapshot.looking_since.entry(build.id).or_insert(since);
+        }
+        // One that had a machine has found what it was looking for.
+        if !matches!(
+            build.state,
+            BuildState::Queued { .. } | BuildState::Bound { .. }
+        ) {
+            self.snapshot.looking_since.remove(&build.id);
         }
         if build.state.is_finished() {
             self.builds.remove(&build.id);
@@ -190,19 +198,25 @@ impl Books {
             let index = self.index_of(&name);
             let version = self.image(&name).map(|image| image.version);
             let knobs = Knobs::of(&self.policies, &name);
+            let sleep = self.sleep_of(&name, knobs.sleep);
             if let Some(view) = self.snapshot.images.get_mut(index.0) {
                 view.version = version;
                 view.idle_timeout = knobs.idle_timeout;
                 view.max_lifetime = knobs.max_lifetime;
                 view.max_builds = knobs.max_builds;
                 view.market = knobs.market;
-                view.sleep = knobs.sleep;
+                view.sleep = sleep;
                 view.max_asleep = knobs.max_asleep;
                 view.asleep_timeout = knobs.asleep_timeout;
             }
             self.refresh_capacity(index);
         }
         self.snapshot.limits = self.limits();
+        let machines: Vec<Machine> = self.machines.values().cloned().collect();
+        for machine in machines {
+            let view = self.machine_view(&machine);
+            self.snapshot.machines.insert(machine.id, view);
+        }
         let classes: Vec<(ClassKey, ClassId)> = self
             .classes
             .iter()
@@ -214,6 +228,13 @@ impl Books {
                 class.candidates = candidates;
             }
         }
+    }
+
+    /// What becomes of an image's idle machines: what cannot sleep is ended.
+    fn sleep_of(&self, image: &str, wanted: SleepKind) -> SleepKind {
+        let provider = self.image(image).map(|image| image.spec.provider.as_str());
+        let can = provider.is_some_and(|provider| self.capacity.skills(provider).sleep);
+        if can { wanted } else { SleepKind::Never }
     }
 
     /// The planner's index of an image, given out at first sight.
@@ -232,7 +253,7 @@ impl Books {
             paused: None,
             offerings: Vec::new(),
             market: knobs.market,
-            sleep: knobs.sleep,
+            sleep: SleepKind::Never,
             max_asleep: knobs.max_asleep,
             asleep_timeout: knobs.asleep_timeout,
         });
@@ -298,6 +319,11 @@ impl Books {
         candidates
     }
 
+    /// Price of the cheapest offering of an image that its policy allows, if any is known.
+    pub(super) fn price_of(&self, image: &str) -> Option<Rate> {
+        self.cheapest(*self.indices.get(image)?)
+    }
+
     /// Price of the cheapest offering that an image's policy allows.
     fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
         let view = self.snapshot.image(image)?;
@@ -311,11 +337,7 @@ impl Books {
     }
 
     fn machine_view(&mut self, machine: &Machine) -> MachineView {
-        let pool = Pool {
-            shape: machine.shape.name.clone(),
-            zone: machine.zone.clone(),
-            market: machine.market,
-        };
+        let pool = machine.pool();
         let key = (machine.image.clone(), machine.image_version);
         let offerings = self.images.get(&key).map(|image| self.offerings(image));
         let mut offerings = offerings.unwrap_or_default().into_iter();

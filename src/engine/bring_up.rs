@@ -41,8 +41,11 @@ enum NotUp {
     #[error("not woken: {0}")]
     NotWoken(ProviderError),
     /// Its instance ended before it was ready.
-    #[error("its instance ended: {0}")]
-    Ended(String),
+    #[error("its instance ended: {}", .0.why.as_deref().unwrap_or("without a reason"))]
+    Ended(Box<Instance>),
+    /// Its instance is no longer there.
+    #[error("its instance is gone")]
+    Gone,
     /// It is not our machine.
     #[error("{0}")]
     Refused(RemoteError),
@@ -70,23 +73,17 @@ impl Engine {
             }
             Err(NotUp::GivenUp) => {}
             Err(NotUp::NotWoken(error)) => self.not_woken(id, &error).await,
+            // No fault of its image.
+            Err(NotUp::Ended(instance)) if instance.is_reclaimed => {
+                self.reclaimed(id, &instance).await;
+            }
             Err(error) => self.boot_failed(id, &error).await,
         }
     }
 
     async fn boot(self: &Arc<Self>, id: MachineId) -> Result<(), NotUp> {
         let (machine, image) = self.coming(id)?;
-        let begun = match machine.state {
-            MachineState::Waking { .. } => machine.since,
-            MachineState::Intended { .. }
-            | MachineState::Booting { .. }
-            | MachineState::Idle { .. }
-            | MachineState::Busy { .. }
-            | MachineState::FallingAsleep { .. }
-            | MachineState::Asleep { .. }
-            | MachineState::Draining { .. }
-            | MachineState::Gone { .. } => machine.created_at,
-        };
+        let begun = self.begun(&machine);
         let mut boot = Boot {
             id,
             deadline: begun + image.spec.boot_timeout,
@@ -95,14 +92,40 @@ impl Engine {
         };
         let (instance, known) = self.instance(&mut boot, &machine).await?;
         let endpoints = self.endpoints(&mut boot, &instance, known).await?;
-        let (endpoint, session) = self.reach(&mut boot, &endpoints).await?;
-        self.check_ready(&mut boot, &session).await?;
-        self.own_keys(&boot, &session).await?;
+        let endpoint = loop {
+            let (endpoint, session) = self.reach(&mut boot, &endpoints).await?;
+            let step = match self.check_ready(&mut boot, &session).await? {
+                Step::Done => self.own_keys(&mut boot, &session).await?,
+                Step::Disconnected => Step::Disconnected,
+            };
+            match step {
+                Step::Done => break endpoint,
+                Step::Disconnected => self.pause(&boot, CONNECT_PAUSE).await?,
+            }
+        };
         self.now_ready(&boot, endpoint).await?;
         if machine.market == Market::Spot {
             self.spawn(Arc::clone(self).watch_notice(id));
         }
         Ok(())
+    }
+
+    /// From when on the time of a boot counts: what a recorded launch took to be answered is no fault
+    /// of the machine.
+    fn begun(&self, machine: &Machine) -> Timestamp {
+        let has_fleet = self.books().capacity.skills(&machine.provider).fleet;
+        match machine.state {
+            MachineState::Waking { .. } => machine.since,
+            MachineState::Booting { .. } if has_fleet => machine.since,
+            MachineState::Intended { .. }
+            | MachineState::Booting { .. }
+            | MachineState::Idle { .. }
+            | MachineState::Busy { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Asleep { .. }
+            | MachineState::Draining { .. }
+            | MachineState::Gone { .. } => machine.created_at,
+        }
     }
 
     /// The instance that comes up, and where it listens if that is known already.
@@ -111,9 +134,7 @@ impl Engine {
         boot: &mut Boot,
         machine: &Machine,
     ) -> Result<(InstanceId, Vec<Endpoint>), NotUp> {
-        let has_fleet = self
-            .provider(&machine.provider)
-            .is_some_and(|provider| provider.fleet().is_some());
+        let has_fleet = self.books().capacity.skills(&machine.provider).fleet;
         match &machine.state {
             MachineState::Waking { instance, .. } => {
                 self.wake(boot).await?;
@@ -281,29 +302,49 @@ impl Engine {
         }
     }
 
-    /// Replaces keys that a machine shares with others of its launch by its own.
-    async fn own_keys(&self, boot: &Boot, session: &Arc<dyn Session>) -> Result<(), NotUp> {
-        let shared = self.stored_keys(boot.id).await?.is_shared;
-        if !shared {
-            return Ok(());
+    /// Replaces keys that a machine shares with others of its launch by its own. They are stored
+    /// before they are put there: if the answer is lost, either pair may be in force.
+    async fn own_keys(&self, boot: &mut Boot, session: &Arc<dyn Session>) -> Result<Step, NotUp> {
+        let shared = self.stored_keys(boot.id).await?;
+        if !shared.is_shared {
+            return Ok(Step::Done);
         }
-        let own = self.new_keys(boot.id).map_err(Fault::from)?;
+        let own = match &shared.next {
+            Some(own) => MachineKeys::clone(own),
+            None => self.new_keys(boot.id).map_err(Fault::from)?,
+        };
+        self.put_keys(MachineKeys {
+            next: Some(Box::new(own.clone())),
+            ..shared.clone()
+        })
+        .await?;
         let rekeyed = session
             .rekey(&own.host_private, &own.host_public, &own.client_public)
             .await;
         let note = match rekeyed {
             Ok(Rekey::Done) => {
-                self.write_durably(|draft| {
-                    draft.record(Change::PutMachineKeys(own));
-                    Ok(())
-                })
-                .await?;
+                self.put_keys(own).await?;
                 // The next one is opened with the new keys, by whoever needs it.
                 self.close_session(boot.id).await;
-                return Ok(());
+                return Ok(Step::Done);
             }
-            Ok(Rekey::NotAllowed) => "its login may not become root".to_owned(),
-            Ok(Rekey::NotSupported) => "its SSH server is not an OpenSSH that we know".to_owned(),
+            Ok(answer @ (Rekey::NotAllowed | Rekey::NotSupported)) => {
+                self.put_keys(MachineKeys {
+                    next: None,
+                    ..shared
+                })
+                .await?;
+                match answer {
+                    Rekey::NotAllowed => "its login may not become root".to_owned(),
+                    Rekey::NotSupported | Rekey::Done => {
+                        "its SSH server is not an OpenSSH that we know".to_owned()
+                    }
+                }
+            }
+            Err(error) if !session.is_open() => {
+                boot.last = error.to_string();
+                return Ok(Step::Disconnected);
+            }
             Err(error) => error.to_string(),
         };
         let message = format!("keeps the keys of its launch: {note}");
@@ -311,6 +352,18 @@ impl Engine {
             draft.event(Subject::Machine(boot.id), EventKind::MachineNote, message);
             Ok(())
         })?;
+        Ok(Step::Done)
+    }
+
+    async fn put_keys(&self, keys: MachineKeys) -> Result<(), NotUp> {
+        self.write_durably(|draft| {
+            // One that is gone has no keys any more.
+            if draft.books.machines.contains_key(&keys.machine) {
+                draft.record(Change::PutMachineKeys(keys));
+            }
+            Ok(())
+        })
+        .await?;
         Ok(())
     }
 
@@ -324,20 +377,27 @@ impl Engine {
     }
 
     /// Starts the lease and runs the image's readiness command until it exits 0.
-    async fn check_ready(&self, boot: &mut Boot, session: &Arc<dyn Session>) -> Result<(), NotUp> {
+    async fn check_ready(
+        &self,
+        boot: &mut Boot,
+        session: &Arc<dyn Session>,
+    ) -> Result<Step, NotUp> {
         loop {
             match session.extend_lease(self.parts.settings.lease).await {
                 Ok(()) => break,
                 Err(error) => boot.last = error.to_string(),
             }
+            if !session.is_open() {
+                return Ok(Step::Disconnected);
+            }
             self.pause(boot, READY_PAUSE).await?;
         }
         let Some(command) = boot.image.spec.ready.clone() else {
-            return Ok(());
+            return Ok(Step::Done);
         };
         loop {
             match session.command(&command, Bytes::new(), READY_TIMEOUT).await {
-                Ok(output) if output.status == Some(0) => return Ok(()),
+                Ok(output) if output.status == Some(0) => return Ok(Step::Done),
                 Ok(output) => {
                     let said = String::from_utf8_lossy(&output.stderr);
                     let said = said.lines().last().unwrap_or_default();
@@ -347,6 +407,9 @@ impl Engine {
                     boot.last = format!("the readiness command ended with {status}: {said}");
                 }
                 Err(error) => boot.last = error.to_string(),
+            }
+            if !session.is_open() {
+                return Ok(Step::Disconnected);
             }
             self.pause(boot, READY_PAUSE).await?;
         }
@@ -360,11 +423,7 @@ impl Engine {
             let is_up = machine.is_some_and(|machine| machine.state.endpoint().is_some());
             // The host's private key has served: no launch is repeated from here on.
             if is_up {
-                let host_private = Secret::default();
-                draft.record(Change::PutMachineKeys(MachineKeys {
-                    host_private,
-                    ..keys
-                }));
+                draft.record(Change::PutMachineKeys(without_host_private(keys)));
             }
             draft.books.launch_worked(&boot.image.name);
             Ok(())
@@ -374,15 +433,12 @@ impl Engine {
 
     /// Waits for the next try, unless the boot's time is up or the machine is no longer wanted.
     async fn pause(&self, boot: &Boot, pause: Span) -> Result<(), NotUp> {
-        let coming = self.books().machines.get(&boot.id).is_some_and(|machine| {
-            matches!(
-                machine.state,
-                MachineState::Intended { .. }
-                    | MachineState::Booting { .. }
-                    | MachineState::Waking { .. }
-            )
-        });
-        if !coming {
+        let is_wanted = {
+            let books = self.books();
+            let machine = books.machines.get(&boot.id);
+            machine.is_some_and(|machine| is_coming(&machine.state))
+        };
+        if !is_wanted {
             return Err(NotUp::GivenUp);
         }
         if self.parts.clock.now() >= boot.deadline {
@@ -391,6 +447,17 @@ impl Engine {
         }
         self.parts.clock.sleep(pause).await;
         Ok(())
+    }
+
+    /// The instance of a machine on its way up has ended.
+    pub(super) async fn boot_ended(self: &Arc<Self>, id: MachineId, instance: &Instance) {
+        let error = NotUp::Ended(Box::new(instance.clone()));
+        self.boot_failed(id, &error).await;
+    }
+
+    /// The instance of a machine on its way up is no longer there.
+    pub(super) async fn boot_gone(self: &Arc<Self>, id: MachineId) {
+        self.boot_failed(id, &NotUp::Gone).await;
     }
 
     /// Ends a machine that did not come up; its build gets another try, its image a pause.
@@ -404,8 +471,12 @@ impl Engine {
                 let Some(machine) = draft.books.machines.get(&id) else {
                     return Ok(());
                 };
-                let cost = ledger::cost_at(machine, draft.now);
+                // What is billed already was for what it did before it slept.
+                let cost = ledger::cost_at(machine, draft.now) - machine.billed;
                 let (image, state) = (machine.image.clone(), machine.state.clone());
+                if !is_coming(&state) {
+                    return Ok(());
+                }
                 if let Some(console) = console {
                     let build = state.claim().map(|(build, _)| Subject::Build(build));
                     for subject in build.into_iter().chain([Subject::Machine(id)]) {
@@ -464,11 +535,7 @@ fn give_up(
         let outcome = Outcome::Infrastructure(why.to_owned());
         return end_attempt(draft, attempt, &outcome, why, MachineAfter::Drain(reason));
     }
-    let is_coming = matches!(
-        state,
-        MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Waking { .. }
-    );
-    if is_coming {
+    if is_coming(state) {
         let instance = state.instance().cloned();
         let message = reason.sentence();
         let next = MachineState::Draining { instance, reason };
@@ -478,19 +545,41 @@ fn give_up(
     Ok(())
 }
 
+fn without_host_private(keys: MachineKeys) -> MachineKeys {
+    MachineKeys {
+        host_private: Secret::default(),
+        next: keys.next.map(|next| Box::new(without_host_private(*next))),
+        ..keys
+    }
+}
+
+const fn is_coming(state: &MachineState) -> bool {
+    matches!(
+        state,
+        MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Waking { .. }
+    )
+}
+
 /// Where an instance listens, unless it has ended.
 fn still_there(instance: Instance) -> Result<Vec<Endpoint>, NotUp> {
     match instance.state {
-        InstanceState::Stopping | InstanceState::Terminated => Err(NotUp::Ended(
-            instance
-                .why
-                .unwrap_or_else(|| "without a reason".to_owned()),
-        )),
+        InstanceState::Stopping | InstanceState::Terminated => {
+            Err(NotUp::Ended(Box::new(instance)))
+        }
         InstanceState::Pending
         | InstanceState::Running
         | InstanceState::FallingAsleep
         | InstanceState::Asleep => Ok(instance.endpoints),
     }
+}
+
+/// How a step over a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is done.
+    Done,
+    /// The connection was lost: the machine has to be reached anew.
+    Disconnected,
 }
 
 /// A boot under way.
@@ -530,7 +619,19 @@ fn ready(
     };
     let took = draft.now.since(begun.0);
     let took = Span::from_millis(took.micros() / 1_000);
-    let payer = launched_for.and_then(|build| draft.payer(build, claim.map(|claim| claim.1)));
+    let (woken_for, attempt) = (claim.map(|claim| claim.0), claim.map(|claim| claim.1));
+    let caused_by = match machine.state {
+        MachineState::Waking { .. } => woken_for,
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Draining { .. }
+        | MachineState::Gone { .. } => launched_for,
+    };
+    let payer = caused_by.and_then(|build| draft.payer(build, attempt));
     let next = match *claim {
         Some(claim) => MachineState::Busy {
             instance,

@@ -4,7 +4,7 @@
 //! snapshot. Kept in memory: after a restart a dry pool costs one call to find out again. What money
 //! has been lost to failed launches is counted from the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::{
     Image, Machine, MachineState, Market, Money, Offering, Pool, Rate, Reason, Shape, Span,
@@ -55,15 +55,56 @@ pub struct FailureBudget {
 #[derive(Debug, Default)]
 pub(super) struct Capacity {
     resolutions: BTreeMap<(String, u32), Resolution>,
-    dry: BTreeMap<(String, Pool), Timestamp>,
+    /// What each provider can do.
+    skills: BTreeMap<String, Skills>,
+    /// What is left alone at a provider, and until when.
+    closed: BTreeMap<(String, Closed), Timestamp>,
     pauses: BTreeMap<String, Paused>,
+    /// Images of which their provider made nothing when it was asked last.
+    unresolved: BTreeSet<String>,
     in_a_row: BTreeMap<String, u32>,
     /// Failed launches of an image: when, and what they cost.
     failures: BTreeMap<String, VecDeque<(Timestamp, Money)>>,
     interruptions: BTreeMap<String, VecDeque<Timestamp>>,
 }
 
+/// What is closed at a provider.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Closed {
+    /// One pool.
+    Pool(Pool),
+    /// All pools of a zone.
+    Zone(String),
+    /// All pools of a market.
+    Market(Market),
+}
+
+/// What a provider can do beyond launching machines one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Skills {
+    /// It knows what it sells, and its launches are gathered and recorded.
+    pub(super) fleet: bool,
+    /// Its machines can sleep.
+    pub(super) sleep: bool,
+}
+
 impl Capacity {
+    /// When a pool may have capacity again, if it is left alone.
+    fn available_after(&self, provider: &str, offering: &Offering) -> Option<Timestamp> {
+        let of_it = [
+            Closed::Pool(offering.pool()),
+            Closed::Zone(offering.zone.clone()),
+            Closed::Market(offering.market),
+        ];
+        let until = |what| self.closed.get(&(provider.to_owned(), what));
+        of_it.into_iter().filter_map(until).max().copied()
+    }
+
+    /// What a provider can do.
+    pub(super) fn skills(&self, provider: &str) -> Skills {
+        self.skills.get(provider).copied().unwrap_or_default()
+    }
+
     /// What an image version was resolved to last.
     pub(super) fn resolution(&self, image: &Image) -> Option<&Resolution> {
         self.resolutions.get(&(image.name.clone(), image.version))
@@ -78,12 +119,20 @@ impl Capacity {
 }
 
 impl Books {
-    /// Where an image can be launched: what its file lists, or what its provider found.
+    /// Notes what providers can do.
+    pub(super) fn know_providers(&mut self, skills: BTreeMap<String, Skills>) {
+        self.capacity.skills = skills;
+        self.catalogue_changed();
+    }
+
+    /// Where an image can be launched: what its provider found, or what its file lists where the
+    /// provider does not know what it sells.
     pub(super) fn offerings(&self, image: &Image) -> Vec<Offering> {
-        match (&image.spec.wish, self.capacity.resolution(image)) {
-            (None, _) => image.spec.shapes.iter().map(listed).collect(),
-            (Some(_), Some(resolution)) => resolution.offerings.clone(),
-            (Some(_), None) => Vec::new(),
+        let has_fleet = self.capacity.skills(&image.spec.provider).fleet;
+        match self.capacity.resolution(image) {
+            Some(resolution) if has_fleet => resolution.offerings.clone(),
+            None if has_fleet => Vec::new(),
+            Some(_) | None => image.spec.shapes.iter().map(listed).collect(),
         }
     }
 
@@ -101,9 +150,8 @@ impl Books {
         let key = (image.name.clone(), image.version);
         let reference = resolution.reference.clone();
         let before = self.capacity.resolutions.insert(key, resolution);
-        if matches!(self.capacity.pauses.get(&image.name), Some(paused) if paused.why == PauseReason::Refused)
-        {
-            self.capacity.pauses.remove(&image.name);
+        if self.capacity.unresolved.remove(&image.name) {
+            self.resume(&image.name, &[PauseReason::Refused, PauseReason::Provider]);
         }
         before.is_none_or(|before| before.reference != reference)
     }
@@ -128,9 +176,7 @@ impl Books {
                 market: offering.market,
                 available_after: self
                     .capacity
-                    .dry
-                    .get(&(image.spec.provider.clone(), offering.pool()))
-                    .copied(),
+                    .available_after(&image.spec.provider, offering),
                 zone: zones
                     .binary_search(&offering.zone.as_str())
                     .ok()
@@ -159,19 +205,11 @@ impl Books {
         }
     }
 
-    /// Leaves pools alone until a time.
-    fn close_pools(
-        &mut self,
-        provider: &str,
-        pools: impl IntoIterator<Item = Pool>,
-        until: Timestamp,
-    ) {
-        for pool in pools {
-            let after = self
-                .capacity
-                .dry
-                .entry((provider.to_owned(), pool))
-                .or_insert(until);
+    /// Leaves something of a provider alone until a time.
+    fn close(&mut self, provider: &str, what: impl IntoIterator<Item = Closed>, until: Timestamp) {
+        for what in what {
+            let key = (provider.to_owned(), what);
+            let after = self.capacity.closed.entry(key).or_insert(until);
             *after = until.max(*after);
         }
         self.refresh_provider(provider);
@@ -182,44 +220,41 @@ impl Books {
     pub(super) fn refused(
         &mut self,
         image: &Image,
-        asked: &[Offering],
+        asked: &[Pool],
         error: &ProviderError,
         now: Timestamp,
     ) -> Option<String> {
         let provider = image.spec.provider.clone();
-        let named = || match error.pools.as_slice() {
-            [] => asked.iter().map(Offering::pool).collect::<Vec<Pool>>(),
+        let named = match error.pools.as_slice() {
+            [] => asked.to_vec(),
             pools => pools.to_vec(),
         };
         match error.kind {
             ErrorKind::PoolEmpty => {
-                self.close_pools(&provider, named(), now + DRY);
+                self.close(&provider, named.into_iter().map(Closed::Pool), now + DRY);
                 None
             }
             ErrorKind::Address => {
-                let zones: Vec<String> = named().into_iter().map(|pool| pool.zone).collect();
-                let pools = self.pools_where(&provider, |pool| zones.contains(&pool.zone));
-                self.close_pools(&provider, pools, now + NO_ADDRESS);
+                let zones: BTreeSet<String> = named.into_iter().map(|pool| pool.zone).collect();
+                let closed = zones.iter().cloned().map(Closed::Zone);
+                self.close(&provider, closed, now + NO_ADDRESS);
+                let zones: Vec<String> = zones.into_iter().collect();
                 Some(format!("no free address in {}: {error}", zones.join(", ")))
             }
             ErrorKind::Quota => {
-                let markets: Vec<Market> = named().into_iter().map(|pool| pool.market).collect();
-                let pools = self.pools_where(&provider, |pool| markets.contains(&pool.market));
-                self.close_pools(&provider, pools, now + OVER_QUOTA);
-                Some(format!("a quota of the account is used up: {error}"))
+                let markets: BTreeSet<Market> = named.iter().map(|pool| pool.market).collect();
+                let words: Vec<&str> = markets.iter().map(|market| market.word()).collect();
+                let note = format!("the quota of {} is used up: {error}", words.join(" and "));
+                let closed = markets.into_iter().map(Closed::Market);
+                self.close(&provider, closed, now + OVER_QUOTA);
+                Some(note)
             }
             ErrorKind::Config => {
                 self.pause_image(&image.name, PauseReason::Refused, now + REFUSED);
                 Some(format!("the provider refuses it as it is: {error}"))
             }
             ErrorKind::Auth => {
-                let of_it = self
-                    .current_images()
-                    .filter(|i| i.spec.provider == provider);
-                let names: Vec<String> = of_it.map(|image| image.name.clone()).collect();
-                for name in names {
-                    self.pause_image(&name, PauseReason::Provider, now + FORBIDDEN);
-                }
+                self.pause_provider(&provider, now + FORBIDDEN);
                 Some(format!(
                     "provider {provider} lets us launch nothing: {error}"
                 ))
@@ -229,21 +264,45 @@ impl Books {
         }
     }
 
-    /// All pools of a provider's images like this.
-    fn pools_where(&self, provider: &str, wanted: impl Fn(&Pool) -> bool) -> Vec<Pool> {
+    /// Launches nothing at a provider for a time.
+    fn pause_provider(&mut self, provider: &str, until: Timestamp) {
         let of_it = self
             .current_images()
             .filter(|i| i.spec.provider == provider);
-        let pools = of_it
-            .flat_map(|image| self.offerings(image))
-            .map(|o| o.pool());
-        pools.filter(wanted).collect()
+        let names: Vec<String> = of_it.map(|image| image.name.clone()).collect();
+        for name in names {
+            self.pause_image(&name, PauseReason::Provider, until);
+        }
     }
 
-    /// Whether launches of an image are paused.
-    pub(super) fn is_paused(&self, image: &str, now: Timestamp) -> bool {
-        let paused = self.capacity.pauses.get(image);
-        paused.is_some_and(|paused| now < paused.until)
+    /// Notes that a provider makes nothing of an image; whether that is news.
+    pub(super) fn not_resolved(&mut self, image: &Image) -> bool {
+        self.capacity.unresolved.insert(image.name.clone())
+    }
+
+    /// A new version of an image is tried at once, whatever the one before did.
+    pub(super) fn try_anew(&mut self, image: &str) {
+        self.capacity.in_a_row.remove(image);
+        self.capacity.failures.remove(image);
+        self.capacity.unresolved.remove(image);
+        self.resume(
+            image,
+            &[
+                PauseReason::Failures,
+                PauseReason::Breaker,
+                PauseReason::Refused,
+            ],
+        );
+    }
+
+    /// Ends the pause of an image, if it is for one of these reasons.
+    fn resume(&mut self, image: &str, reasons: &[PauseReason]) {
+        let pauses = &mut self.capacity.pauses;
+        if pauses.get(image).is_some_and(|p| reasons.contains(&p.why)) {
+            pauses.remove(image);
+            let index = self.index_of(image);
+            self.refresh_capacity(index);
+        }
     }
 
     /// Launches nothing of an image for a time.
@@ -258,15 +317,7 @@ impl Books {
         if self.capacity.in_a_row.remove(image).is_none() {
             return;
         }
-        let pauses = &mut self.capacity.pauses;
-        if pauses
-            .get(image)
-            .is_some_and(|p| p.why == PauseReason::Failures)
-        {
-            pauses.remove(image);
-        }
-        let index = self.index_of(image);
-        self.refresh_capacity(index);
+        self.resume(image, &[PauseReason::Failures]);
     }
 
     /// A launch of the image failed and cost `cost`: the next ones wait, the longer the more failed
@@ -289,18 +340,28 @@ impl Books {
         Some(format!("its breaker is open until {until}: {why}"))
     }
 
-    /// Counts the failed launches of the last hour anew, after a restart.
-    pub(super) fn count_failures(&mut self, ended: &[Machine], budget: FailureBudget) {
+    /// Counts the failed launches of the last hour anew, after a restart: those of the versions
+    /// that would be launched again.
+    pub(super) fn count_failures(&mut self, mut ended: Vec<Machine>, budget: FailureBudget) {
+        ended.sort_by_key(|machine| (machine.since, machine.id));
         for machine in ended {
             let (MachineState::Draining { reason, .. } | MachineState::Gone { reason }) =
                 &machine.state
             else {
                 continue;
             };
-            if !matches!(reason, Reason::BootFailed(_)) {
+            let current = self.image(&machine.image).map(|image| image.version);
+            let is_current = current == Some(machine.image_version);
+            if !is_current || !matches!(reason, Reason::BootFailed(_)) {
                 continue;
             }
-            let failure = (machine.since, machine.billed);
+            // What it did before it slept was no failure.
+            let cost = if machine.builds_done == 0 {
+                machine.billed
+            } else {
+                Money::ZERO
+            };
+            let failure = (machine.since, cost);
             if let Some((until, _)) = self.count_failure(&machine.image, failure, budget) {
                 self.pause_image(&machine.image, PauseReason::Breaker, until);
             }
@@ -308,7 +369,7 @@ impl Books {
     }
 
     /// Counts a failed launch; when and why the breaker opens, if it does.
-    pub(super) fn count_failure(
+    fn count_failure(
         &mut self,
         image: &str,
         (at, cost): (Timestamp, Money),
@@ -317,15 +378,21 @@ impl Books {
         let failures = self.capacity.failures.entry(image.to_owned()).or_default();
         failures.push_back((at, cost));
         failures.retain(|(then, _)| *then + FAILURE_WINDOW > at);
-        let count = failures.len();
-        let spent: Money = failures.iter().map(|(_, cost)| *cost).sum();
-        let too_many = count >= usize::try_from(budget.launches).unwrap_or(usize::MAX);
-        if !too_many && spent < budget.money {
-            return None;
-        }
-        let oldest = failures.front().map_or(at, |(then, _)| *then);
+        let mut count = failures.len();
+        let mut spent: Money = failures.iter().map(|(_, cost)| *cost).sum();
         let why = format!("{count} failed launches within the hour cost {spent}");
-        Some((oldest + FAILURE_WINDOW, why))
+        let most = usize::try_from(budget.launches).unwrap_or(usize::MAX);
+        // One more is allowed once enough of them are older than the hour.
+        let mut opens_at = None;
+        for (then, cost) in failures {
+            if count < most && spent < budget.money {
+                break;
+            }
+            count -= 1;
+            spent = spent - *cost;
+            opens_at = Some(*then + FAILURE_WINDOW);
+        }
+        Some((opens_at?, why))
     }
 
     /// A machine of an image is taken back: its pool is left alone, and after too many spare
@@ -338,7 +405,8 @@ impl Books {
         most: u32,
     ) -> Option<String> {
         let provider = image.spec.provider.clone();
-        self.close_pools(&provider, [pool], now + INTERRUPTED_POOL);
+        let pool = Closed::Pool(pool);
+        self.close(&provider, [pool], now + INTERRUPTED_POOL);
         let seen = self
             .capacity
             .interruptions
@@ -351,20 +419,13 @@ impl Books {
         }
         let count = seen.len();
         seen.clear();
-        let offerings = self.offerings(image).into_iter();
-        let spot = offerings
-            .map(|o| o.pool())
-            .filter(|pool| pool.market == Market::Spot);
-        let spot: Vec<Pool> = spot.collect();
-        self.close_pools(&provider, spot, now + SPOT_PAUSE);
+        let spot = self.offerings(image).into_iter();
+        let spot = spot.filter(|offering| offering.market == Market::Spot);
+        let spot: Vec<Closed> = spot.map(|o| Closed::Pool(o.pool())).collect();
+        self.close(&provider, spot, now + SPOT_PAUSE);
         Some(format!(
             "{count} interruptions within {INTERRUPTION_WINDOW}: no spot machines of it for {SPOT_PAUSE}"
         ))
-    }
-
-    /// A pool had no capacity for waking a machine.
-    pub(super) fn no_wake(&mut self, provider: &str, pool: Pool, now: Timestamp) {
-        self.close_pools(provider, [pool], now + DRY);
     }
 }
 

@@ -12,7 +12,7 @@ use super::intake::{desk_error, not_found};
 
 /// A declaration that was read without a problem.
 enum Parsed {
-    Image(String, ImageSpec),
+    Image(String, Box<ImageSpec>),
     Policy(String, PolicySpec),
 }
 
@@ -34,6 +34,7 @@ impl Engine {
             })
             .await;
         self.nudge();
+        self.resolve_nudge.notify_one();
         applied.map_err(|fault| match fault {
             Fault::Store(error) => ApplyError::Store(error),
             Fault::Illegal(_) | Fault::Plan(_) => ApplyError::Busy,
@@ -78,7 +79,7 @@ impl Engine {
                         known.join(", ")
                     ))]);
                 }
-                Ok(Parsed::Image(name, spec))
+                Ok(Parsed::Image(name, Box::new(spec)))
             }
             Declaration::Policy(text) => {
                 let (name, spec) = spec::parse_policy(text)?;
@@ -133,7 +134,7 @@ fn whole_document(message: String) -> Problem {
 
 fn apply(draft: &mut Draft<'_>, parsed: Parsed) -> Applied {
     match parsed {
-        Parsed::Image(name, spec) => apply_image(draft, name, spec),
+        Parsed::Image(name, spec) => apply_image(draft, name, *spec),
         Parsed::Policy(name, spec) => apply_policy(draft, name, spec),
     }
 }
@@ -160,6 +161,7 @@ fn apply_image(draft: &mut Draft<'_>, name: String, spec: ImageSpec) -> Applied 
         applied_at,
         rev: 0,
     });
+    draft.books.try_anew(&name);
     let message = format!("version {version} is current");
     draft.event(
         Subject::Image(name.clone()),

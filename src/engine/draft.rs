@@ -10,7 +10,7 @@ use crate::ledger::{self, Payer};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildState, Category, Change, Event,
     EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Rate,
-    Subject, Timestamp,
+    Subject, Tariff, Timestamp,
 };
 
 use super::books::Books;
@@ -240,6 +240,7 @@ impl<'a> Draft<'a> {
             return Ok(false);
         };
         let read = machine.rev;
+        let bill = bill.filter(|_| !self.may_be_free(&machine, &next));
         machine.enter(next, self.now)?;
         self.machines.entry(id).or_insert(Touched::Updated(read));
         if let Some((category, payer)) = bill
@@ -255,6 +256,27 @@ impl<'a> Draft<'a> {
         }
         self.books.put_machine(machine);
         Ok(true)
+    }
+
+    /// Whether it is not known yet that a machine was launched at all: nothing is billed until then,
+    /// for one that never was has cost nothing.
+    fn may_be_free(&self, machine: &Machine, next: &MachineState) -> bool {
+        let has_fleet = self.books.capacity.skills(&machine.provider).fleet;
+        has_fleet
+            && machine.state.instance().is_none()
+            && next.instance().is_none()
+            && !matches!(next, MachineState::Gone { .. })
+    }
+
+    /// A machine that never had an instance costs nothing, however long it was waited for.
+    pub(super) fn waive(&mut self, id: MachineId) {
+        self.change_machine(id, |machine| {
+            machine.tariff = Some(Tariff {
+                rate: Rate::default(),
+                from: machine.created_at,
+                before: machine.billed,
+            });
+        });
     }
 
     /// What a machine that is gone has cost in all.

@@ -201,6 +201,11 @@ impl Engine {
 
     pub(super) fn begin_epoch(&self, epoch: Epoch, books: Books) {
         *self.books() = books;
+        // What was being gathered is in the books, or was never decided.
+        self.gathering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
     }
 

@@ -186,7 +186,9 @@ fn what_helps(books: &Books, why: &planner::Blocked) -> String {
         ),
         planner::Blocked::Unresolved(image) => {
             let name = books.snapshot.image(*image).map_or("", |image| &image.name);
-            format!("Its provider is asked; `dormouse events --subject image:{name}` shows what it said.")
+            format!(
+                "Its provider is asked; `dormouse events --subject image:{name}` shows what it said."
+            )
         }
     }
 }
@@ -238,7 +240,7 @@ fn images(books: &Books, build: &Build) -> Vec<ImageVerdict> {
         .map(|(candidate, rank)| ImageVerdict {
             image: candidate.image.to_owned(),
             rank: Some(rank),
-            price: Some(candidate.price),
+            price: books.price_of(candidate.image),
             verdict: machines_words(books, candidate.image),
         });
     let refused = matches.refused.iter().map(|refusal| {

@@ -13,11 +13,11 @@ use backoff::backoff::Backoff;
 
 use crate::model::{
     Category, Change, EventKind, IllegalTransition, Image, Launch, LaunchId, MachineId,
-    MachineKeys, MachineState, Market, Offering, Outcome, Pool, Rate, Reason, Span, Subject,
-    Tariff, Timestamp,
+    MachineKeys, MachineState, Market, Offering, Outcome, Pool, Reason, Span, Subject, Timestamp,
 };
 use crate::provider::{
-    ErrorKind, Instance, LaunchAnswer, LaunchOrder, Origin, PreparedLaunch, Provider, ProviderError,
+    ErrorKind, Instance, InstanceState, LaunchAnswer, LaunchOrder, Origin, PreparedLaunch,
+    Provider, ProviderError,
 };
 
 use super::draft::Draft;
@@ -49,6 +49,16 @@ pub(super) struct Group {
     machines: Vec<MachineId>,
     first: Timestamp,
     last: Timestamp,
+}
+
+/// What came of recording a launch.
+enum Recorded {
+    /// It is recorded, and may be sent.
+    Launch(Launch),
+    /// It cannot be written down; its machines have been told.
+    Refused,
+    /// Machines of it were given up meanwhile.
+    Changed,
 }
 
 /// Launches that are being gathered.
@@ -113,15 +123,45 @@ impl Engine {
             return;
         };
         let most = provider.fleet().map_or(1, |fleet| fleet.most().max(1));
-        for machines in machines.unwrap_or_default().chunks(most) {
+        let machines = self.still_intended(machines.unwrap_or_default());
+        for machines in machines.chunks(most) {
             let engine = Arc::clone(&self);
             let (likeness, machines) = (likeness.clone(), machines.to_vec());
             self.spawn(async move {
-                if let Ok(Some(launch)) = engine.record_launch(&likeness, machines).await {
+                if let Ok(Some(launch)) = engine.record_wanted(&likeness, machines).await {
                     engine.send_launch(launch).await;
                 }
             });
         }
+    }
+
+    /// Records a launch of those machines that are still wanted at the moment of the record.
+    async fn record_wanted(
+        self: &Arc<Self>,
+        likeness: &Likeness,
+        mut machines: Vec<MachineId>,
+    ) -> Result<Option<Launch>, Fault> {
+        loop {
+            machines = self.still_intended(machines);
+            if machines.is_empty() {
+                return Ok(None);
+            }
+            match self.record_launch(likeness, machines.clone()).await? {
+                Recorded::Launch(launch) => return Ok(Some(launch)),
+                Recorded::Refused => return Ok(None),
+                Recorded::Changed => {}
+            }
+        }
+    }
+
+    /// Those that were not given up while they waited for others.
+    fn still_intended(&self, mut machines: Vec<MachineId>) -> Vec<MachineId> {
+        let books = self.books();
+        machines.retain(|id| {
+            let machine = books.machines.get(id);
+            machine.is_some_and(|m| matches!(m.state, MachineState::Intended { .. }))
+        });
+        machines
     }
 
     fn provider_of_image(&self, image: &str, version: u32) -> Option<Arc<dyn Provider>> {
@@ -135,9 +175,9 @@ impl Engine {
         self: &Arc<Self>,
         likeness: &Likeness,
         machines: Vec<MachineId>,
-    ) -> Result<Option<Launch>, Fault> {
-        let Some((image, order)) = self.order(likeness, machines.len()).await? else {
-            return Ok(None);
+    ) -> Result<Recorded, Fault> {
+        let Some((image, order)) = self.order(likeness, machines.len())? else {
+            return Ok(Recorded::Refused);
         };
         let provider = image.spec.provider.clone();
         let prepared = match self.provider(&provider).and_then(|p| p.fleet()) {
@@ -164,22 +204,26 @@ impl Engine {
                     refusals: vec![error],
                 };
                 self.settle_launch(&launch, &answer).await?;
-                return Ok(None);
+                return Ok(Recorded::Refused);
             }
         };
         launch.token = prepared.token;
         launch.request = prepared.request;
         let recorded = launch.clone();
-        let wanted = self
+        let is_recorded = self
             .write_durably(|draft| Ok(record(draft, recorded, &order.keys)))
             .await?;
-        Ok(wanted.then_some(launch))
+        Ok(if is_recorded {
+            Recorded::Launch(launch)
+        } else {
+            Recorded::Changed
+        })
     }
 
     /// The order for a group, with keys: one machine's own, or ones that a larger launch shares
     /// until each machine has got its own at its first login.
-    async fn order(
-        self: &Arc<Self>,
+    fn order(
+        &self,
         likeness: &Likeness,
         count: usize,
     ) -> Result<Option<(Arc<Image>, LaunchOrder)>, Fault> {
@@ -269,7 +313,10 @@ impl Engine {
         launch: &Launch,
     ) -> Result<LaunchAnswer, ProviderError> {
         let listing = provider.list().await?;
-        let of_it = |i: &Instance| i.origin == Origin::Launch(launch.id);
+        let of_it = |i: &Instance| {
+            let is_over = matches!(i.state, InstanceState::Stopping | InstanceState::Terminated);
+            i.origin == Origin::Launch(launch.id) && !is_over
+        };
         let mut instances: Vec<Instance> =
             listing.instances.into_iter().filter(|i| of_it(i)).collect();
         instances.sort_by(|one, two| one.id.cmp(&two.id));
@@ -317,7 +364,7 @@ impl Engine {
     pub(super) async fn never_sent(self: Arc<Self>, id: MachineId) {
         let why = "the server was restarted before the launch was sent";
         let written = self
-            .write_durably(|draft| not_launched(draft, id, why))
+            .write_durably(|draft| not_launched(draft, id, why, Reason::Failed(why.to_owned())))
             .await;
         if written.is_ok() {
             self.nudge();
@@ -325,27 +372,26 @@ impl Engine {
     }
 }
 
-/// Records a launch and makes its machines part of it; whether any is still wanted.
+/// Records a launch and makes its machines part of it, if all of them are still wanted: one that was
+/// given up meanwhile may be in no book by the time of the answer.
 fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) -> bool {
-    let mut is_wanted = false;
+    let is_intended = |id: &MachineId| {
+        let machine = draft.books.machines.get(id);
+        machine.is_some_and(|m| matches!(m.state, MachineState::Intended { .. }))
+    };
+    if !launch.machines.iter().all(is_intended) {
+        return false;
+    }
     for id in &launch.machines {
-        let Some(is_intended) = draft.change_machine(*id, |machine| {
-            machine.launch = Some(launch.id);
-            matches!(machine.state, MachineState::Intended { .. })
-        }) else {
-            continue;
-        };
-        is_wanted |= is_intended;
+        draft.change_machine(*id, |machine| machine.launch = Some(launch.id));
         draft.record(Change::PutMachineKeys(MachineKeys {
             machine: *id,
             ..keys.clone()
         }));
     }
-    if is_wanted {
-        draft.books.launches.insert(launch.id, launch.clone());
-        draft.record(Change::InsertLaunch(launch));
-    }
-    is_wanted
+    draft.books.launches.insert(launch.id, launch.clone());
+    draft.record(Change::InsertLaunch(launch));
+    true
 }
 
 /// Writes the outcome of a launch; the machines that have to be brought up now.
@@ -358,25 +404,27 @@ fn settle(
     let image = draft.books.images.get(&key).cloned();
     let offerings = image.as_ref().map(|image| draft.books.offerings(image));
     let offerings = offerings.unwrap_or_default();
-    let asked: Vec<Offering> = {
-        let asked = |offering: &Offering| launch.pools.contains(&offering.pool());
-        offerings.iter().filter(|o| asked(o)).cloned().collect()
-    };
     let why = refusal_words(&answer.refusals);
     let mut up = Vec::new();
     let mut instances = answer.instances.iter();
-    for id in &launch.machines {
+    // Those that builds wait for come first, should there not be enough.
+    let mut machines = launch.machines.clone();
+    machines.sort_by_key(|id| !is_awaited(draft, *id));
+    for id in &machines {
         match instances.next() {
             Some(instance) => {
                 reprice(draft, *id, instance.pool.as_ref(), &offerings);
                 up.extend(give(draft, *id, instance)?);
             }
-            None => not_launched(draft, *id, &why)?,
+            None => not_launched(draft, *id, &why, Reason::NoCapacity(why.clone()))?,
         }
     }
     if let Some(image) = image {
         for refusal in consequential(&answer.refusals, answer, launch) {
-            if let Some(note) = draft.books.refused(&image, &asked, &refusal, draft.now) {
+            if let Some(note) = draft
+                .books
+                .refused(&image, &launch.pools, &refusal, draft.now)
+            {
                 let subject = Subject::Image(image.name.clone());
                 draft.event(subject, EventKind::ImageNote, note);
             }
@@ -386,6 +434,11 @@ fn settle(
         draft.record(Change::DeleteLaunch(launch.id));
     }
     Ok(up)
+}
+
+fn is_awaited(draft: &Draft<'_>, id: MachineId) -> bool {
+    let machine = draft.books.machines.get(&id);
+    machine.is_some_and(|machine| machine.state.claim().is_some())
 }
 
 /// The refusals of an answer; machines without an instance and without a word about it count as a
@@ -407,13 +460,13 @@ fn consequential(
 }
 
 fn refusal_words(refusals: &[ProviderError]) -> String {
+    /// One sentence for people; the log has them all.
+    const SHOWN: usize = 3;
     let mut words: Vec<String> = refusals.iter().map(|r| r.message.clone()).collect();
     words.dedup();
     if words.is_empty() {
         return "fewer machines were launched than asked for".to_owned();
     }
-    /// One sentence for people; the log has them all.
-    const SHOWN: usize = 3;
     let more = words.len().saturating_sub(SHOWN);
     words.truncate(SHOWN);
     let more = if more > 0 {
@@ -483,32 +536,32 @@ fn reprice(draft: &mut Draft<'_>, id: MachineId, pool: Option<&Pool>, offerings:
 }
 
 /// A machine that has no instance and never will: its build is queued anew, and it cost nothing.
-fn not_launched(draft: &mut Draft<'_>, id: MachineId, why: &str) -> Result<(), IllegalTransition> {
+fn not_launched(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    why: &str,
+    reason: Reason,
+) -> Result<(), IllegalTransition> {
     let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
         return Ok(());
     };
     if state.instance().is_some() {
         return Ok(());
     }
-    draft.change_machine(id, |machine| {
-        machine.tariff = Some(Tariff {
-            rate: Rate::default(),
-            from: machine.created_at,
-            before: machine.billed,
-        });
-    });
-    let reason = Reason::NoCapacity(why.to_owned());
+    draft.waive(id);
     match state {
         MachineState::Intended { claim: Some(claim) } => {
             let outcome = Outcome::NotLaunched(why.to_owned());
             end_attempt(draft, claim.1, &outcome, why, MachineAfter::Drain(reason))?;
         }
         MachineState::Intended { claim: None } => {
+            let message = reason.sentence();
             let next = MachineState::Draining {
                 instance: None,
                 reason,
             };
-            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
+            draft.enter_machine(id, next, None)?;
+            draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
         }
         MachineState::Draining { .. }
         | MachineState::Booting { .. }
@@ -524,11 +577,8 @@ fn not_launched(draft: &mut Draft<'_>, id: MachineId, why: &str) -> Result<(), I
     else {
         return Ok(());
     };
-    draft.enter_machine(
-        id,
-        MachineState::Gone { reason },
-        Some((Category::Drain, None)),
-    )?;
+    let gone = MachineState::Gone { reason };
+    draft.enter_machine(id, gone, Some((Category::Boot, None)))?;
     draft.record(Change::DeleteMachineKeys(id));
     let message = format!("never launched: {why}");
     draft.event(Subject::Machine(id), EventKind::MachineGone, message);

@@ -62,7 +62,36 @@ fn release_machine(
     if machine.state.claim() != Some(claim) {
         return Ok(());
     }
-    let (category, next) = match (&machine.state, after) {
+    let Some((category, next)) = released(&machine.state, outcome, after) else {
+        return Ok(());
+    };
+    let message = match &next {
+        MachineState::Draining { reason, .. } => Some(reason.sentence()),
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. }
+        | MachineState::Gone { .. } => None,
+    };
+    let payer = draft.payer(claim.0, Some(claim.1));
+    draft.enter_machine(id, next, Some((category, payer)))?;
+    if let Some(message) = message {
+        draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+    }
+    Ok(())
+}
+
+/// What a machine becomes whose claim ends, and what its time was spent on; none for one that has no
+/// claim.
+fn released(
+    state: &MachineState,
+    outcome: &Outcome,
+    after: MachineAfter,
+) -> Option<(Category, MachineState)> {
+    Some(match (state, after) {
         (
             MachineState::Busy {
                 instance, endpoint, ..
@@ -126,25 +155,8 @@ fn release_machine(
         | (
             MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Busy { .. },
             MachineAfter::Asleep,
-        ) => return Ok(()),
-    };
-    let message = match &next {
-        MachineState::Draining { reason, .. } => Some(reason.sentence()),
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Idle { .. }
-        | MachineState::Busy { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Waking { .. }
-        | MachineState::Gone { .. } => None,
-    };
-    let payer = draft.payer(claim.0, Some(claim.1));
-    draft.enter_machine(id, next, Some((category, payer)))?;
-    if let Some(message) = message {
-        draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
-    }
-    Ok(())
+        ) => return None,
+    })
 }
 
 const fn work_category(outcome: &Outcome) -> Category {
@@ -224,6 +236,13 @@ fn queue_again(draft: &mut Draft<'_>, id: BuildId, why: &str) -> Result<(), Ille
     }) else {
         return Ok(());
     };
+    let looking_since = draft.books.snapshot.looking_since.get(&id).copied();
+    if let (Some(since), Some(patience)) = (looking_since, draft.books.snapshot.capacity_wait)
+        && draft.now >= since + patience
+    {
+        let reason = format!("no capacity for {patience}: {why}");
+        return finish_build(draft, id, BuildResult::InfraFailure, &reason);
+    }
     let not_before = match spared.checked_sub(AT_ONCE) {
         None | Some(0) => draft.now,
         Some(more) => draft.now + retry_wait(more),

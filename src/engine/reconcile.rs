@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::model::{
     Attempt, AttemptId, AttemptState, BuildId, BuildResult, BuildState, Category, Change, Cursor,
     EventKind, IllegalTransition, Image, Machine, MachineId, MachineKeys, MachineState, Money,
-    Offering, Span, Subject, Timestamp,
+    Offering, Reason, SleepKind, Span, Subject, Timestamp,
 };
 use crate::planner::{self, Action, ImageIndex, Plan};
 use crate::remote::machine_keys;
@@ -140,49 +140,12 @@ impl Engine {
                 bind(draft, claim, *machine, "a machine that is woken for it")?;
                 Ok(Some(Effect::BringUp(*machine)))
             }
-            Action::Sleep { machine, how } => {
-                let state = draft.books.machines.get(machine).map(|m| &m.state);
-                let Some(instance) = state.and_then(MachineState::instance).cloned() else {
-                    return Ok(None);
-                };
-                let next = MachineState::FallingAsleep {
-                    instance,
-                    how: *how,
-                };
-                draft.enter_machine(*machine, next, Some((Category::Idle, None)))?;
-                let message = format!("put to sleep ({})", how.word());
-                draft.event(Subject::Machine(*machine), EventKind::MachineNote, message);
-                Ok(Some(Effect::Sleep(*machine)))
-            }
+            Action::Sleep { machine, how } => put_to_sleep(draft, *machine, *how),
             Action::GiveUp { build, reason } => {
                 finish_build(draft, *build, BuildResult::InfraFailure, reason)?;
                 Ok(None)
             }
-            Action::Drain { machine, reason } => {
-                let Some(state) = draft.books.machines.get(machine).map(|m| &m.state) else {
-                    return Ok(None);
-                };
-                let category = match state {
-                    MachineState::Idle { .. }
-                    | MachineState::FallingAsleep { .. }
-                    | MachineState::Asleep { .. } => Category::Idle,
-                    MachineState::Intended { .. }
-                    | MachineState::Booting { .. }
-                    | MachineState::Waking { .. }
-                    | MachineState::Busy { .. }
-                    | MachineState::Draining { .. }
-                    | MachineState::Gone { .. } => Category::Boot,
-                };
-                let instance = state.instance().cloned();
-                let next = MachineState::Draining {
-                    instance,
-                    reason: reason.clone(),
-                };
-                draft.enter_machine(*machine, next, Some((category, None)))?;
-                let subject = Subject::Machine(*machine);
-                draft.event(subject, EventKind::MachineDraining, reason.sentence());
-                Ok(Some(Effect::End(*machine)))
-            }
+            Action::Drain { machine, reason } => drain(draft, *machine, reason),
         }
     }
 }
@@ -233,6 +196,51 @@ impl Engine {
             }
         })
     }
+}
+
+fn put_to_sleep(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    how: SleepKind,
+) -> Result<Option<Effect>, IllegalTransition> {
+    let state = draft.books.machines.get(&id).map(|m| &m.state);
+    let Some(instance) = state.and_then(MachineState::instance).cloned() else {
+        return Ok(None);
+    };
+    let next = MachineState::FallingAsleep { instance, how };
+    draft.enter_machine(id, next, Some((Category::Idle, None)))?;
+    let message = format!("put to sleep ({})", how.word());
+    draft.event(Subject::Machine(id), EventKind::MachineNote, message);
+    Ok(Some(Effect::Sleep(id)))
+}
+
+fn drain(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    reason: &Reason,
+) -> Result<Option<Effect>, IllegalTransition> {
+    let Some(state) = draft.books.machines.get(&id).map(|m| &m.state) else {
+        return Ok(None);
+    };
+    let category = match state {
+        MachineState::Idle { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. } => Category::Idle,
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Waking { .. }
+        | MachineState::Busy { .. }
+        | MachineState::Draining { .. }
+        | MachineState::Gone { .. } => Category::Boot,
+    };
+    let next = MachineState::Draining {
+        instance: state.instance().cloned(),
+        reason: reason.clone(),
+    };
+    draft.enter_machine(id, next, Some((category, None)))?;
+    let subject = Subject::Machine(id);
+    draft.event(subject, EventKind::MachineDraining, reason.sentence());
+    Ok(Some(Effect::End(id)))
 }
 
 /// Gives a free machine its build.

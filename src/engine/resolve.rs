@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{EventKind, Image, ImageState, Span, Subject};
+use crate::model::{EventKind, Image, Span, Subject};
 use crate::planner::PauseReason;
 use crate::provider::{ErrorKind, ProviderError, Resolution};
 
@@ -49,9 +49,8 @@ impl Engine {
 
     fn images_to_resolve(&self) -> Vec<Arc<Image>> {
         let books = self.books();
-        let wishing =
-            |image: &&Arc<Image>| image.state == ImageState::Active && image.spec.wish.is_some();
-        let images: Vec<_> = books.current_images().filter(wishing).cloned().collect();
+        let has_fleet = |image: &&Arc<Image>| books.capacity.skills(&image.spec.provider).fleet;
+        let images: Vec<_> = books.current_images().filter(has_fleet).cloned().collect();
         // New ones first: builds may wait for them.
         let (known, new): (Vec<_>, Vec<_>) = images
             .into_iter()
@@ -87,19 +86,22 @@ impl Engine {
             if !is_refused && draft.books.capacity.resolution(image).is_some() {
                 return Ok(());
             }
+            let is_news = draft.books.not_resolved(image);
             let why = match error.kind {
-                ErrorKind::Auth => PauseReason::Provider,
-                ErrorKind::Config
-                | ErrorKind::PoolEmpty
+                ErrorKind::Auth => Some(PauseReason::Provider),
+                ErrorKind::Config => Some(PauseReason::Refused),
+                // Nobody need act: it is asked again soon.
+                ErrorKind::PoolEmpty
                 | ErrorKind::Quota
                 | ErrorKind::Address
                 | ErrorKind::Throttled
-                | ErrorKind::Unknown => PauseReason::Refused,
+                | ErrorKind::Unknown => None,
             };
-            let is_news = !draft.books.is_paused(&image.name, draft.now);
-            draft
-                .books
-                .pause_image(&image.name, why, draft.now + REFUSED_AGAIN);
+            if let Some(why) = why {
+                // It is looked at again before the pause ends.
+                let until = draft.now + REFUSED_AGAIN + AGAIN;
+                draft.books.pause_image(&image.name, why, until);
+            }
             if is_news {
                 let subject = Subject::Image(image.name.clone());
                 let message = format!("cannot be launched: {error}");

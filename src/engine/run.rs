@@ -1,5 +1,6 @@
 //! The engine's life: load the state, adopt what runs, loop; on a fault, begin anew.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Launch, Machine, MachineState, Span};
 
 use super::books::Books;
-use super::capacity::FAILURE_WINDOW;
+use super::capacity::{FAILURE_WINDOW, Skills};
 use super::engine::{Engine, Epoch, Fault, chain};
 
 /// First wait before the state is loaded anew after a fault; doubles up to the longest.
@@ -39,12 +40,16 @@ impl Engine {
     }
 
     async fn run_epoch(self: &Arc<Self>, shutdown: &CancellationToken) -> Result<(), Fault> {
+        // Commits of the epoch before may be under way, though nobody waits for them any more: what
+        // is read must not be older than they are.
+        self.parts.store.commit(Vec::new()).await?;
         let open = self.parts.store.open_work().await?;
         let (epoch, mut faults) = Epoch::new();
         let since = self.parts.clock.now() - FAILURE_WINDOW;
         let ended = self.parts.store.ended_machines(since).await?;
         let mut books = Books::load(open);
-        books.count_failures(&ended, self.parts.settings.failure_budget);
+        books.know_providers(self.skills());
+        books.count_failures(ended, self.parts.settings.failure_budget);
         books.snapshot.capacity_wait = Some(self.parts.settings.capacity_wait);
         self.begin_epoch(epoch.clone(), books);
         self.adopt();
@@ -91,6 +96,18 @@ impl Engine {
         epoch.tasks.wait().await;
         self.close_sessions().await;
         end
+    }
+
+    fn skills(&self) -> BTreeMap<String, Skills> {
+        let providers = self.parts.providers.iter();
+        let skills = providers.map(|(name, provider)| {
+            let skills = Skills {
+                fleet: provider.fleet().is_some(),
+                sleep: provider.sleeper().is_some(),
+            };
+            (name.clone(), skills)
+        });
+        skills.collect()
     }
 
     /// Takes up every machine where the books have it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{MachineId, Span};
+use crate::model::{MachineId, MachineKeys, Span};
 use crate::remote::{RemoteError, Session, Target};
 use crate::store::StoreError;
 
@@ -68,15 +68,24 @@ impl Engine {
             .machine_keys(id)
             .await?
             .ok_or(NoSession::NotUp)?;
-        let target = Target {
-            endpoint,
-            jump: provider.and_then(|provider| provider.reach().jump),
-            user,
-            client_private: keys.client_private,
-            host_public: keys.host_public,
-        };
+        let jump = provider.and_then(|provider| provider.reach().jump);
         let timeout = self.parts.settings.connect_timeout;
-        let session = self.parts.remote.connect(&target, timeout).await?;
+        let target = |keys: &MachineKeys| Target {
+            endpoint,
+            jump: jump.clone(),
+            user: user.clone(),
+            client_private: keys.client_private.clone(),
+            host_public: keys.host_public.clone(),
+        };
+        let first = self.parts.remote.connect(&target(&keys), timeout).await;
+        let session = match (first, &keys.next) {
+            // Its keys were being changed when we last heard of it.
+            (
+                Err(RemoteError::WrongHostKey { .. } | RemoteError::LoginRefused { .. }),
+                Some(next),
+            ) => self.parts.remote.connect(&target(next), timeout).await?,
+            (first, _) => first?,
+        };
         self.sessions_lock().insert(id, Arc::clone(&session));
         Ok(session)
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use backoff::backoff::Backoff;
 
 use crate::model::{
-    Category, EventKind, InstanceId, MachineId, MachineState, Offering, Outcome, Pool, Reason,
-    SleepKind, Span, Subject, Timestamp,
+    Category, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Offering, Outcome,
+    Reason, SleepKind, Span, Subject, Timestamp,
 };
 use crate::provider::{ErrorKind, InstanceState, Provider, ProviderError};
 
+use super::draft::Draft;
 use super::engine::Engine;
 use super::outcome::{MachineAfter, end_attempt};
 use super::retry;
@@ -112,57 +113,22 @@ impl Engine {
         }
     }
 
-    /// A machine could not be woken: it sleeps on, its build looks elsewhere at once, and its pool
-    /// is left alone for a while. One that can never be woken is ended.
+    /// A machine could not be woken: it sleeps on, its build looks elsewhere at once, and what was in
+    /// the way has its consequence as with a launch. One that can never be woken is ended.
     pub(super) async fn not_woken(self: &Arc<Self>, id: MachineId, error: &ProviderError) {
         tracing::warn!(machine.id = %id, %error, "machine not woken");
         let is_for_good = match error.kind {
-            ErrorKind::PoolEmpty | ErrorKind::Quota | ErrorKind::Address | ErrorKind::Throttled => {
-                false
-            }
-            ErrorKind::Unknown | ErrorKind::Config | ErrorKind::Auth => true,
+            ErrorKind::PoolEmpty
+            | ErrorKind::Quota
+            | ErrorKind::Address
+            | ErrorKind::Throttled
+            | ErrorKind::Unknown
+            | ErrorKind::Auth => false,
+            // It speaks of this machine, not of its image.
+            ErrorKind::Config => true,
         };
-        let why = format!("it could not be woken: {}", error.message);
         let written = self
-            .write_durably(|draft| {
-                let Some(machine) = draft.books.machines.get(&id).cloned() else {
-                    return Ok(());
-                };
-                let MachineState::Waking { instance, claim } = machine.state else {
-                    return Ok(());
-                };
-                let pool = Pool {
-                    shape: machine.shape.name,
-                    zone: machine.zone,
-                    market: machine.market,
-                };
-                draft.books.no_wake(&machine.provider, pool, draft.now);
-                let reason = Reason::Failed(why.clone());
-                match claim {
-                    Some((_, attempt)) => {
-                        let after = if is_for_good {
-                            MachineAfter::Drain(reason)
-                        } else {
-                            MachineAfter::Asleep
-                        };
-                        let outcome = Outcome::NotLaunched(why.clone());
-                        end_attempt(draft, attempt, &outcome, &why, after)?;
-                    }
-                    None => {
-                        let next = if is_for_good {
-                            MachineState::Draining {
-                                instance: Some(instance),
-                                reason,
-                            }
-                        } else {
-                            MachineState::Asleep { instance }
-                        };
-                        draft.enter_machine(id, next, Some((Category::Boot, None)))?;
-                    }
-                }
-                draft.event(Subject::Machine(id), EventKind::MachineNote, why.clone());
-                Ok(())
-            })
+            .write_durably(|draft| sleep_on(draft, id, error, is_for_good))
             .await;
         if written.is_ok() {
             self.nudge();
@@ -190,6 +156,64 @@ impl Engine {
         match provider.sleeper() {
             Some(sleeper) => sleeper.wake(&instance, &shape).await,
             None => Err(cannot_sleep(provider.name())),
+        }
+    }
+}
+
+/// Writes down that a machine was not woken.
+fn sleep_on(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    error: &ProviderError,
+    is_for_good: bool,
+) -> Result<(), IllegalTransition> {
+    let Some(machine) = draft.books.machines.get(&id).cloned() else {
+        return Ok(());
+    };
+    let MachineState::Waking { instance, claim } = machine.state.clone() else {
+        return Ok(());
+    };
+    let why = format!("it could not be woken: {}", error.message);
+    let key = (machine.image.clone(), machine.image_version);
+    if let Some(image) = draft
+        .books
+        .images
+        .get(&key)
+        .cloned()
+        .filter(|_| !is_for_good)
+    {
+        let pools = [machine.pool()];
+        if let Some(note) = draft.books.refused(&image, &pools, error, draft.now) {
+            let subject = Subject::Image(image.name.clone());
+            draft.event(subject, EventKind::ImageNote, note);
+        }
+    }
+    draft.event(Subject::Machine(id), EventKind::MachineNote, why.clone());
+    let reason = Reason::Failed(why.clone());
+    match claim {
+        Some((_, attempt)) => {
+            let after = if is_for_good {
+                MachineAfter::Drain(reason)
+            } else {
+                MachineAfter::Asleep
+            };
+            let outcome = Outcome::NotLaunched(why.clone());
+            end_attempt(draft, attempt, &outcome, &why, after)
+        }
+        None if is_for_good => {
+            let message = reason.sentence();
+            let next = MachineState::Draining {
+                instance: Some(instance),
+                reason,
+            };
+            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
+            draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+            Ok(())
+        }
+        None => {
+            let next = MachineState::Asleep { instance };
+            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
+            Ok(())
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{EventKind, InstanceId, MachineId, MachineState, Market, Pool, Span, Subject};
+use crate::model::{EventKind, InstanceId, MachineId, MachineState, Market, Span, Subject};
 use crate::provider::Provider;
 use crate::remote::RemoteError;
 
@@ -81,7 +81,7 @@ impl Engine {
     /// Draws the consequences of a notice, once.
     pub(super) async fn interrupted(self: &Arc<Self>, id: MachineId, why: String) {
         let most = self.parts.settings.spot_interruptions;
-        let mut attempt = None;
+        let (mut attempt, mut is_coming) = (None, false);
         let written = self.write_durably(|draft| {
             if draft.books.interrupted.contains_key(&id) {
                 return Ok(());
@@ -89,8 +89,16 @@ impl Engine {
             let Some(machine) = draft.books.machines.get(&id).cloned() else {
                 return Ok(());
             };
-            if let MachineState::Busy { claim, .. } = machine.state {
-                attempt = Some(claim.1);
+            match machine.state {
+                MachineState::Busy { claim, .. } => attempt = Some(claim.1),
+                // There is nothing to wait for.
+                MachineState::Booting { .. } => is_coming = true,
+                MachineState::Intended { .. }
+                | MachineState::Idle { .. }
+                | MachineState::FallingAsleep { .. }
+                | MachineState::Asleep { .. }
+                | MachineState::Waking { .. } => {}
+                MachineState::Draining { .. } | MachineState::Gone { .. } => return Ok(()),
             }
             draft.books.interrupt(id, why.clone());
             draft.event(Subject::Machine(id), EventKind::MachineNote, why.clone());
@@ -98,11 +106,7 @@ impl Engine {
             let Some(image) = draft.books.images.get(&key).cloned() else {
                 return Ok(());
             };
-            let pool = Pool {
-                shape: machine.shape.name,
-                zone: machine.zone,
-                market: machine.market,
-            };
+            let pool = machine.pool();
             if let Some(note) = draft.books.taken_back(&image, pool, draft.now, most) {
                 let subject = Subject::Image(image.name.clone());
                 draft.event(subject, EventKind::ImageNote, note);
@@ -115,6 +119,9 @@ impl Engine {
         tracing::warn!(machine.id = %id, why, "machine is taken back");
         if let Some(attempt) = attempt {
             self.wake_driver(attempt);
+        }
+        if is_coming {
+            self.lost_to_notice(id, why).await;
         }
         self.nudge();
     }

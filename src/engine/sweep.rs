@@ -11,7 +11,7 @@ use backoff::backoff::Backoff;
 
 use crate::model::{
     Category, Change, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Outcome,
-    Pool, Reason, Span, Subject, Timestamp,
+    Reason, Span, Subject, Timestamp,
 };
 use crate::provider::{AbsenceProof, Instance, InstanceState, Listing, Origin, Provider};
 
@@ -33,7 +33,28 @@ const FIRST_LOOK: Span = Span::from_millis(20);
 #[derive(Debug, Default)]
 struct Memory {
     absent: BTreeMap<MachineId, Absence>,
+    /// Machines whose instance is not doing what it should, since when they should.
+    odd: BTreeMap<MachineId, Timestamp>,
     orphans: BTreeMap<InstanceId, u32>,
+}
+
+impl Memory {
+    /// Forgets machines whose instance need no longer be there.
+    fn forget_others(&mut self, launched: &[Launched]) {
+        let ids: BTreeSet<MachineId> = launched.iter().map(|machine| machine.id).collect();
+        self.absent.retain(|id, _| ids.contains(id));
+        self.odd.retain(|id, _| ids.contains(id));
+    }
+
+    fn is_fine(&mut self, id: MachineId) {
+        self.absent.remove(&id);
+        self.odd.remove(&id);
+    }
+
+    /// Whether a machine that has been where it is since `since` was seen to be odd there before.
+    fn is_odd_again(&mut self, id: MachineId, since: Timestamp) -> bool {
+        self.odd.insert(id, since) == Some(since)
+    }
 }
 
 /// Absence from complete listings, so far.
@@ -110,36 +131,37 @@ impl Engine {
             .iter()
             .map(|instance| (&instance.id, instance))
             .collect();
-        for (id, instance, expected) in self.launched_machines(provider.name()) {
-            let instance = found.get(&instance).copied();
-            match instance.map(|instance| (instance.state, expected)) {
-                Some((InstanceState::Pending | InstanceState::Running, Expected::Awake))
-                | Some((InstanceState::Asleep | InstanceState::FallingAsleep, Expected::Asleep))
-                // Between two states; the task that moves it looks after it.
-                | Some((InstanceState::Pending | InstanceState::Running | InstanceState::FallingAsleep | InstanceState::Asleep, Expected::Either)) => {
-                    memory.absent.remove(&id);
+        let launched = self.launched_machines(provider.name());
+        memory.forget_others(&launched);
+        for machine in launched {
+            let instance = found.get(&machine.instance).copied();
+            let id = machine.id;
+            match Sight::of(instance, machine.expected) {
+                Sight::Fine => memory.is_fine(id),
+                // A listing may be older than what was done while it was made: one is no proof.
+                Sight::Odd(why) => {
+                    if memory.is_odd_again(id, machine.since) {
+                        self.machine_lost(id, Loss::Failed(why.to_owned())).await;
+                    }
                 }
-                Some((InstanceState::Pending | InstanceState::Running, Expected::Asleep)) => {
-                    self.machine_lost(id, Loss::Failed("its instance was started from outside".to_owned()))
-                        .await;
+                Sight::Ended(instance) if machine.is_coming && !instance.is_reclaimed => {
+                    self.boot_ended(id, instance).await;
                 }
-                Some((InstanceState::Asleep | InstanceState::FallingAsleep, Expected::Awake)) => {
-                    self.machine_lost(id, Loss::Failed("its instance was stopped from outside".to_owned()))
-                        .await;
-                }
-                Some((InstanceState::Stopping | InstanceState::Terminated, _)) => {
-                    self.machine_lost(id, Loss::of(instance)).await;
-                }
-                None if listing.complete => {
+                Sight::Ended(instance) => self.machine_lost(id, Loss::of(instance)).await,
+                Sight::Absent if listing.complete => {
                     let absence = Absence::again(memory.absent.get(&id).copied(), now);
                     memory.absent.insert(id, absence);
                     if absence.proves(provider.absence_proof(), now) {
                         memory.absent.remove(&id);
-                        let loss = Loss::Failed("its instance is gone".to_owned());
-                        self.machine_lost(id, loss).await;
+                        if machine.is_coming {
+                            self.boot_gone(id).await;
+                        } else {
+                            let loss = Loss::Failed("its instance is gone".to_owned());
+                            self.machine_lost(id, loss).await;
+                        }
                     }
                 }
-                None => {}
+                Sight::Absent => {}
             }
         }
         let orphans = self.orphans(&listing, memory, now);
@@ -147,26 +169,40 @@ impl Engine {
     }
 
     /// Machines whose instance should be there, and what it should be doing.
-    fn launched_machines(&self, provider: &str) -> Vec<(MachineId, InstanceId, Expected)> {
+    fn launched_machines(&self, provider: &str) -> Vec<Launched> {
         let books = self.books();
         let of_it = books.machines.values().filter(|m| m.provider == provider);
-        let expected = of_it.filter_map(|machine| {
-            let expected = match machine.state {
-                MachineState::Booting { .. }
-                | MachineState::Idle { .. }
-                | MachineState::Busy { .. } => Expected::Awake,
-                MachineState::Asleep { .. } => Expected::Asleep,
-                MachineState::FallingAsleep { .. } | MachineState::Waking { .. } => {
-                    Expected::Either
-                }
+        let launched = of_it.filter_map(|machine| {
+            let (expected, is_coming) = match machine.state {
+                MachineState::Booting { .. } => (Expected::Awake, true),
+                MachineState::Idle { .. } | MachineState::Busy { .. } => (Expected::Awake, false),
+                MachineState::Asleep { .. } => (Expected::Asleep, false),
+                MachineState::FallingAsleep { .. } => (Expected::Either, false),
+                MachineState::Waking { .. } => (Expected::Either, true),
                 // Not launched for all we know, or being ended by a task of its own.
                 MachineState::Intended { .. }
                 | MachineState::Draining { .. }
                 | MachineState::Gone { .. } => return None,
             };
-            Some((machine.id, machine.state.instance()?.clone(), expected))
+            Some(Launched {
+                id: machine.id,
+                instance: machine.state.instance()?.clone(),
+                expected,
+                since: machine.since,
+                is_coming,
+            })
         });
-        expected.collect()
+        launched.collect()
+    }
+
+    /// A provider took back a machine on its way up.
+    pub(super) async fn reclaimed(self: &Arc<Self>, id: MachineId, instance: &Instance) {
+        self.machine_lost(id, Loss::of(instance)).await;
+    }
+
+    /// A machine on its way up is about to be taken back: nothing is lost by ending it now.
+    pub(super) async fn lost_to_notice(self: &Arc<Self>, id: MachineId, why: String) {
+        self.machine_lost(id, Loss::Reclaimed(why)).await;
     }
 
     /// A machine vanished under us: its build gets another try.
@@ -292,6 +328,12 @@ impl Engine {
             let Some((provider, instance, is_open)) = self.draining(id) else {
                 return;
             };
+            // What a fleet was not asked for, or answered for, is not there.
+            let has_fleet = self.books().capacity.skills(&provider).fleet;
+            if has_fleet && instance.is_none() && !is_open {
+                self.machine_gone(id).await;
+                return;
+            }
             let provider = self.provider(&provider).cloned();
             // Its launch may still be answered: then its instance is known by name.
             if let Some(provider) = provider.filter(|_| !is_open) {
@@ -343,10 +385,14 @@ impl Engine {
             let Some(machine) = draft.books.machines.get(&id) else {
                 return Ok(());
             };
-            let MachineState::Draining { reason, .. } = &machine.state else {
+            let MachineState::Draining { reason, instance } = &machine.state else {
                 return Ok(());
             };
-            let reason = reason.clone();
+            let (reason, has_instance) = (reason.clone(), instance.is_some());
+            // Its launch is settled, or was never recorded.
+            if !has_instance && draft.books.capacity.skills(&machine.provider).fleet {
+                draft.waive(id);
+            }
             draft.enter_machine(
                 id,
                 MachineState::Gone { reason },
@@ -361,6 +407,53 @@ impl Engine {
         // On a fault the state is loaded anew, and the machine is ended again from there.
         if written.await.is_ok() {
             self.nudge();
+        }
+    }
+}
+
+/// A machine whose instance should be there.
+struct Launched {
+    id: MachineId,
+    instance: InstanceId,
+    expected: Expected,
+    /// Since when that is expected.
+    since: Timestamp,
+    is_coming: bool,
+}
+
+/// What a listing shows of a machine's instance.
+enum Sight<'a> {
+    /// It does what it should.
+    Fine,
+    /// It does something else, for this reason.
+    Odd(&'static str),
+    /// It ended, or is about to.
+    Ended(&'a Instance),
+    /// It is not in the listing.
+    Absent,
+}
+
+impl<'a> Sight<'a> {
+    fn of(instance: Option<&'a Instance>, expected: Expected) -> Self {
+        let Some(instance) = instance else {
+            return Self::Absent;
+        };
+        match (instance.state, expected) {
+            (InstanceState::Stopping | InstanceState::Terminated, _) => Self::Ended(instance),
+            (InstanceState::Pending | InstanceState::Running, Expected::Asleep) => {
+                Self::Odd("its instance was started from outside")
+            }
+            (InstanceState::Asleep | InstanceState::FallingAsleep, Expected::Awake) => {
+                Self::Odd("its instance was stopped from outside")
+            }
+            // Between two states the task that moves it looks after it.
+            (
+                InstanceState::Pending
+                | InstanceState::Running
+                | InstanceState::Asleep
+                | InstanceState::FallingAsleep,
+                _,
+            ) => Self::Fine,
         }
     }
 }
@@ -387,16 +480,14 @@ enum Loss {
 
 impl Loss {
     /// As a listing shows it.
-    fn of(instance: Option<&Instance>) -> Self {
-        let why = instance.and_then(|instance| instance.why.clone());
-        match instance {
-            Some(instance) if instance.is_reclaimed => {
-                Self::Reclaimed(why.unwrap_or_else(|| "its provider took it back".to_owned()))
+    fn of(instance: &Instance) -> Self {
+        match (instance.is_reclaimed, &instance.why) {
+            (true, Some(why)) => Self::Reclaimed(why.clone()),
+            (true, None) => Self::Reclaimed("its provider took it back".to_owned()),
+            (false, Some(why)) => {
+                Self::Failed(format!("its instance was ended from outside: {why}"))
             }
-            Some(_) | None => Self::Failed(match why {
-                Some(why) => format!("its instance was ended from outside: {why}"),
-                None => "its instance was ended from outside".to_owned(),
-            }),
+            (false, None) => Self::Failed("its instance was ended from outside".to_owned()),
         }
     }
 
@@ -422,11 +513,7 @@ fn note_reclaim(draft: &mut Draft<'_>, id: MachineId, loss: &Loss, most: u32) {
         return;
     };
     let key = (machine.image.clone(), machine.image_version);
-    let pool = Pool {
-        shape: machine.shape.name.clone(),
-        zone: machine.zone.clone(),
-        market: machine.market,
-    };
+    let pool = machine.pool();
     let Some(image) = draft.books.images.get(&key).cloned() else {
         return;
     };

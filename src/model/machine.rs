@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::Shape;
 use super::id::{AttemptId, BuildId, LaunchId, MachineId};
 use super::money::{Money, Rate};
-use super::offering::Market;
+use super::offering::{Market, Pool};
 use super::policy::SleepKind;
 use super::secret::Secret;
 use super::time::Timestamp;
@@ -248,6 +248,10 @@ pub struct MachineKeys {
     /// first login.
     #[serde(default)]
     pub is_shared: bool,
+    /// The machine's own, while they are being put in the place of these: whichever are in force is
+    /// known only once the machine has said so.
+    #[serde(default)]
+    pub next: Option<Box<MachineKeys>>,
 }
 
 impl MachineState {
@@ -311,6 +315,15 @@ impl MachineState {
 }
 
 impl Machine {
+    /// The capacity that it takes, or took.
+    pub fn pool(&self) -> Pool {
+        Pool {
+            shape: self.shape.name.clone(),
+            zone: self.zone.clone(),
+            market: self.market,
+        }
+    }
+
     /// Moves the machine to `next` at `now`, counting the write.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use super::snapshot::Snapshot;
 
 /// Gives up what has waited for longer than the operator wants to wait for capacity.
 ///
-/// The wait counts from the submission: a build that has stood behind others for that long and then
-/// finds nothing is not helped by more patience.
+/// The wait counts from when the build began to look: not from its submission, for it may have waited
+/// for others, or have had a machine that was lost.
 pub(super) fn give_up(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) {
     let Some(patience) = snapshot.capacity_wait else {
         return;
@@ -23,7 +23,8 @@ pub(super) fn give_up(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) {
         };
         let due = class.later.iter().take_while(|(at, _)| *at <= now);
         for key in class.ready.iter().chain(due.map(|(_, key)| key)) {
-            let until = key.submitted_at + patience;
+            let since = snapshot.looking_since.get(&key.build);
+            let until = *since.unwrap_or(&key.submitted_at) + patience;
             if now < until {
                 wake_at = Some(wake_at.map_or(until, |at: Timestamp| at.min(until)));
                 continue;
@@ -31,7 +32,7 @@ pub(super) fn give_up(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) {
             let why = blocked_words(snapshot, &waiting.why);
             given_up.push(Action::GiveUp {
                 build: key.build,
-                reason: format!("no capacity within {patience} of its submission: {why}"),
+                reason: format!("no capacity for {patience}: {why}"),
             });
         }
     }

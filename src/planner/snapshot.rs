@@ -16,6 +16,9 @@ pub struct Snapshot {
     pub classes: BTreeMap<ClassId, Class>,
     /// Where each queued build stands in its class.
     pub queued: BTreeMap<BuildId, Queued>,
+    /// Since when queued builds have looked for a machine, as far as that is not since their
+    /// submission; a launch that came to nothing does not count.
+    pub looking_since: BTreeMap<BuildId, Timestamp>,
     /// Machines that are not proved gone.
     pub machines: BTreeMap<MachineId, MachineView>,
     /// Images by index; an index never changes its image.

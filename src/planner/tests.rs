@@ -46,9 +46,9 @@ fn offering(price: u64, market: Market, place: usize) -> OfferingView {
     }
 }
 
-fn pause(until: Timestamp) -> Option<Paused> {
+const fn pause(until: Timestamp) -> Paused {
     let why = PauseReason::Failures;
-    Some(Paused { until, why })
+    Paused { until, why }
 }
 
 fn candidate(image: ImageIndex) -> Candidate {
@@ -185,9 +185,9 @@ fn a_cheap_image_that_cools_down_gives_way_to_the_next() {
     let mut snapshot = house();
     let both = class(&mut snapshot, 0, &[SMALL, LARGE]);
     let build = queue(&mut snapshot, both, 1, 0);
-    snapshot.images[0].paused = pause(NOW + Span::from_secs(5));
+    snapshot.images[0].paused = Some(pause(NOW + Span::from_secs(5)));
     assert_eq!(launched(&planned(&snapshot)), [(build, LARGE)]);
-    snapshot.images[1].paused = pause(NOW + Span::from_secs(3));
+    snapshot.images[1].paused = Some(pause(NOW + Span::from_secs(3)));
     let plan = planned(&snapshot);
     assert_eq!(
         plan.waiting[0].why,
@@ -461,7 +461,7 @@ fn a_build_that_finds_no_capacity_for_too_long_is_given_up() {
         panic!("{plan:?}");
     };
     assert_eq!(*given, build);
-    assert!(reason.contains("no capacity within 1h"), "{reason}");
+    assert!(reason.contains("no capacity for 1h"), "{reason}");
 }
 
 #[test]
@@ -604,57 +604,110 @@ fn the_audit_finds_what_a_wrong_planner_would_do() {
     ));
 }
 
-/// A random house: builds of random classes, machines in random phases, limits, cool-downs.
+/// Offerings of a random image: price, whether spare capacity, when it is to be had, and the zone.
+fn any_offerings() -> impl Strategy<Value = Vec<OfferingView>> {
+    let one = (
+        1_u64..60,
+        any::<bool>(),
+        prop::option::of(-9_i64..9),
+        0_u32..2,
+    );
+    prop::collection::vec(one, 0..5).prop_map(|all| {
+        let views = all.into_iter().enumerate();
+        let views = views.map(|(place, (price, is_spot, dry, zone))| OfferingView {
+            available_after: dry.map(seconds_from_now),
+            zone,
+            ..offering(price, market(is_spot), place)
+        });
+        let mut views: Vec<OfferingView> = views.collect();
+        views.sort_unstable();
+        views
+    })
+}
+
+const fn market(is_spot: bool) -> Market {
+    if is_spot {
+        Market::Spot
+    } else {
+        Market::OnDemand
+    }
+}
+
+fn seconds_from_now(secs: i64) -> Timestamp {
+    Timestamp::from_micros(NOW.micros() + secs * 1_000_000)
+}
+
+fn any_image() -> impl Strategy<Value = ImageView> {
+    let markets = prop::sample::select(vec![
+        MarketChoice::OnDemand,
+        MarketChoice::Spot,
+        MarketChoice::SpotWithFallback,
+    ]);
+    let sleep = prop::sample::select(vec![SleepKind::Never, SleepKind::Stop]);
+    let state = (any::<bool>(), any::<bool>(), 0_u64..600);
+    (state, any_offerings(), markets, sleep, 0_u32..3).prop_map(
+        |((active, cooling, idle), offerings, market, sleep, max_asleep)| ImageView {
+            version: active.then_some(1),
+            idle_timeout: Span::from_secs(idle),
+            max_lifetime: Span::from_secs(3_600),
+            max_builds: 2,
+            paused: cooling.then(|| pause(NOW + Span::from_secs(5))),
+            offerings,
+            market,
+            sleep,
+            max_asleep,
+            asleep_timeout: Span::from_secs(600),
+            ..ImageView::default()
+        },
+    )
+}
+
+/// A random house: builds of random classes, machines in random phases, limits, cool-downs, markets
+/// and pools that are dry.
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
-    let images = prop::collection::vec((any::<bool>(), any::<bool>(), 0_u64..600), 1..6);
-    let classes = prop::collection::vec(prop::collection::btree_set(0_usize..6, 0..4), 1..6);
+    let images = prop::collection::vec(any_image(), 1..6);
+    let fitting = prop::collection::btree_set(0_usize..6, 0..4);
+    let classes = prop::collection::vec((fitting, any::<bool>(), any::<bool>()), 1..6);
     let builds = prop::collection::vec((0_usize..6, -2_i32..3, prop::option::of(-9_i64..9)), 0..40);
-    let machines = prop::collection::vec((0_usize..6, 0_u8..5, 0_u64..900, 0_u32..3), 0..20);
+    let machines = prop::collection::vec(
+        (
+            (0_usize..6, 0_u8..7, 0_u64..900, 0_u32..3),
+            any::<bool>(),
+            0_usize..6,
+            any::<bool>(),
+        ),
+        0..20,
+    );
     let limits = prop::collection::vec((prop::option::of(0_usize..6), 0_u32..15), 1..3);
-    (images, classes, builds, machines, limits).prop_map(
-        |(images, classes, builds, machines, limits)| {
+    let patience = prop::option::of(0_u64..20);
+    (images, classes, builds, machines, (limits, patience)).prop_map(
+        |(images, classes, builds, machines, (limits, patience))| {
             let mut snapshot = house();
-            snapshot.images = images
-                .iter()
-                .enumerate()
-                .map(|(place, (active, cooling, idle))| ImageView {
-                    name: format!("image-{place}"),
-                    version: active.then_some(1),
-                    idle_timeout: Span::from_secs(*idle),
-                    max_lifetime: Span::from_secs(3_600),
-                    max_builds: 2,
-                    paused: pause(NOW + Span::from_secs(5)).filter(|_| *cooling),
-                    offerings: vec![offering(10, Market::OnDemand, 0)],
-                    ..ImageView::default()
-                })
-                .collect();
-            let count = images.len();
+            snapshot.images = images;
+            for (place, image) in snapshot.images.iter_mut().enumerate() {
+                image.name = format!("image-{place}");
+            }
+            snapshot.capacity_wait = patience.map(Span::from_secs);
+            let count = snapshot.images.len();
             let some_image = |place: usize| ImageIndex(place % count);
-            for (id, images) in (0_u32..).zip(&classes) {
+            for (id, (images, fresh, on_demand)) in (0_u32..).zip(&classes) {
                 let images: BTreeSet<ImageIndex> = images.iter().map(|p| some_image(*p)).collect();
-                class(&mut snapshot, id, &images.into_iter().collect::<Vec<_>>());
+                let id = class(&mut snapshot, id, &images.into_iter().collect::<Vec<_>>());
+                let class = snapshot.classes.get_mut(&id).unwrap();
+                (class.fresh, class.on_demand) = (*fresh, *on_demand);
             }
             for (id, (place, priority, wait)) in (1_u128..).zip(builds) {
                 let class = ClassId(u32::try_from(place % classes.len()).unwrap());
                 let build = BuildId::from_bits(id);
                 let key = QueueKey {
                     priority: Reverse(priority),
-                    submitted_at: NOW,
+                    submitted_at: NOW - Span::from_secs(10),
                     build,
                 };
-                let at = wait.map(|secs| Timestamp::from_micros(NOW.micros() + secs * 1_000_000));
-                snapshot.enqueue(class, key, at);
+                snapshot.enqueue(class, key, wait.map(seconds_from_now));
             }
-            for (id, (place, phase, age, done)) in (1_u128..).zip(machines) {
-                let phase = match phase {
-                    0 => Phase::Coming { claimed: true },
-                    1 => Phase::Coming { claimed: false },
-                    2 => idle_for(age),
-                    3 => Phase::Busy,
-                    _ => Phase::Ending,
-                };
-                let id = machine(&mut snapshot, id, some_image(place), phase);
-                snapshot.machines.get_mut(&id).unwrap().builds_done = done;
+            for (id, machine) in (1_u128..).zip(machines) {
+                add_machine(&mut snapshot, id, machine);
             }
             snapshot.limits = limits
                 .into_iter()
@@ -669,13 +722,85 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     )
 }
 
-/// Machines per image after a plan, those on their way out included.
+/// Image, phase, time in it and builds done; whether spare capacity; offering; whether taken back.
+type AnyMachine = ((usize, u8, u64, u32), bool, usize, bool);
+
+fn add_machine(snapshot: &mut Snapshot, id: u128, any: AnyMachine) {
+    let ((place, phase, age, done), is_spot, offering, is_interrupted) = any;
+    let phase = match phase {
+        0 => Phase::Coming { claimed: true },
+        1 => Phase::Coming { claimed: false },
+        2 => idle_for(age),
+        3 => Phase::Busy,
+        4 => Phase::Asleep(NOW - Span::from_secs(age)),
+        5 => Phase::FallingAsleep,
+        _ => Phase::Ending,
+    };
+    let image = ImageIndex(place % snapshot.images.len());
+    let id = machine(snapshot, id, image, phase);
+    let view = snapshot.machines.get_mut(&id).unwrap();
+    let may_be_spot = !matches!(phase, Phase::Asleep(_) | Phase::FallingAsleep);
+    view.builds_done = done;
+    view.market = market(is_spot && may_be_spot);
+    view.offering = Some(offering).filter(|place| *place < 5);
+    view.is_interrupted = is_interrupted && is_spot && may_be_spot;
+}
+
+/// Whether a machine would do for a class, wherever it stands.
+fn would_do(snapshot: &Snapshot, class: &Class, machine: &MachineView) -> bool {
+    let image = &snapshot.images[machine.image.0];
+    let is_sure = machine.market == Market::OnDemand || image.market == MarketChoice::Spot;
+    !machine.is_interrupted
+        && (!class.fresh || machine.builds_done == 0)
+        && (!class.on_demand || is_sure)
+}
+
+/// Whether a machine that is asleep could be woken: its zone has some type.
+fn could_wake(view: &ImageView, machine: &MachineView) -> bool {
+    let was = view
+        .offerings
+        .iter()
+        .find(|o| Some(o.place) == machine.offering);
+    was.is_some_and(|was| {
+        view.offerings
+            .iter()
+            .any(|o| o.zone == was.zone && o.market == Market::OnDemand && is_open(o))
+    })
+}
+
+fn is_open(offering: &OfferingView) -> bool {
+    offering.available_after.is_none_or(|after| after <= NOW)
+}
+
+/// Whether a machine for a class may be taken from an offering.
+fn may_buy(class: &Class, view: &ImageView, offering: &OfferingView) -> bool {
+    let is_allowed = match (view.market, offering.market) {
+        (MarketChoice::OnDemand, market) => market == Market::OnDemand,
+        (MarketChoice::Spot, market) => market == Market::Spot,
+        (MarketChoice::SpotWithFallback, Market::Spot) => !class.on_demand,
+        (MarketChoice::SpotWithFallback, Market::OnDemand) => true,
+    };
+    is_allowed && is_open(offering)
+}
+
+/// Machines per image that run after a plan, those on their way out included.
 fn count_after(snapshot: &Snapshot, plan: &Plan) -> BTreeMap<ImageIndex, u32> {
     let mut count = BTreeMap::new();
-    for machine in snapshot.machines.values() {
+    let is_awake = |machine: &&MachineView| !matches!(machine.phase, Phase::Asleep(_));
+    for machine in snapshot.machines.values().filter(is_awake) {
         *count.entry(machine.image).or_default() += 1;
     }
-    for (_, image) in launched(plan) {
+    let woken = plan.actions.iter().filter_map(|action| {
+        let Action::Wake { machine, .. } = action else {
+            return None;
+        };
+        Some(snapshot.machines[machine].image)
+    });
+    for image in launched(plan)
+        .into_iter()
+        .map(|(_, image)| image)
+        .chain(woken)
+    {
         *count.entry(image).or_default() += 1;
     }
     count
@@ -703,21 +828,95 @@ proptest! {
             if matches!(waiting.why, Blocked::Backoff(_)) {
                 continue;
             }
-            for candidate in &snapshot.classes[&waiting.class].candidates {
-                let free = snapshot.machines.iter().any(|(id, machine)| {
-                    machine.image == candidate.image
-                        && matches!(machine.phase, Phase::Idle(_) | Phase::Coming { claimed: false })
-                        && !used.contains(id)
+            let class = &snapshot.classes[&waiting.class];
+            for candidate in &class.candidates {
+                let view = &snapshot.images[candidate.image.0];
+                let of_it = |(id, machine): &(&MachineId, &MachineView)| {
+                    machine.image == candidate.image && !used.contains(id)
+                        && would_do(&snapshot, class, machine)
+                };
+                let free = snapshot.machines.iter().filter(of_it).any(|(_, machine)| {
+                    matches!(machine.phase, Phase::Idle(_) | Phase::Coming { claimed: false })
                 });
                 prop_assert!(!free, "a free machine of image {:?}", candidate.image);
-                let view = &snapshot.images[candidate.image.0];
                 let limited = snapshot.limits.iter().any(|limit| {
                     let covered = count.iter().filter(|(image, _)| limit.covers(**image));
                     limit.covers(candidate.image)
                         && covered.map(|(_, count)| *count).sum::<u32>() >= limit.machines
                 });
-                prop_assert!(view.version.is_none() || view.paused.is_some() || limited);
+                if view.version.is_none() || view.paused.is_some() || limited {
+                    continue;
+                }
+                let asleep = snapshot.machines.iter().filter(of_it).any(|(_, machine)| {
+                    matches!(machine.phase, Phase::Asleep(_)) && could_wake(view, machine)
+                });
+                prop_assert!(!asleep, "a sleeping machine of image {:?}", candidate.image);
+                let offered = view.offerings.iter().any(|o| may_buy(class, view, o));
+                prop_assert!(!offered, "capacity for image {:?}", candidate.image);
             }
+        }
+    }
+
+    /// What is bought is for sale, on one market that the policy allows, cheapest first and none
+    /// of it for more than twice as much.
+    #[test]
+    fn only_what_is_there_and_allowed_is_bought(snapshot in any_snapshot()) {
+        let plan = planned(&snapshot);
+        for action in &plan.actions {
+            let Action::Launch { image, market, offerings, build, .. } = action else {
+                continue;
+            };
+            let class = &snapshot.classes[&snapshot.queued[build].class];
+            let view = &snapshot.images[image.0];
+            let bought: Vec<&OfferingView> = offerings
+                .iter()
+                .map(|place| view.offerings.iter().find(|o| o.place == *place).unwrap())
+                .collect();
+            prop_assert!(!bought.is_empty());
+            prop_assert!(bought.iter().all(|o| o.market == *market && may_buy(class, view, o)));
+            prop_assert!(bought.is_sorted_by_key(|offering| offering.price));
+            let most = bought[0].price.micros_per_hour() * 2;
+            prop_assert!(bought.iter().all(|o| o.price.micros_per_hour() <= most));
+        }
+    }
+
+    /// A machine wakes as a type that its zone has, and only as many sleep as may.
+    #[test]
+    fn machines_sleep_and_wake_by_the_rules(snapshot in any_snapshot()) {
+        let plan = planned(&snapshot);
+        let mut asleep: BTreeMap<ImageIndex, u32> = BTreeMap::new();
+        for machine in snapshot.machines.values() {
+            if matches!(machine.phase, Phase::Asleep(_) | Phase::FallingAsleep) {
+                *asleep.entry(machine.image).or_default() += 1;
+            }
+        }
+        let before = asleep.clone();
+        for action in &plan.actions {
+            if let Action::Wake { machine, offering, .. } = action {
+                let machine = &snapshot.machines[machine];
+                let view = &snapshot.images[machine.image.0];
+                let find = |place: usize| view.offerings.iter().find(|o| o.place == place);
+                let (was, is) = (find(machine.offering.unwrap()), find(*offering));
+                prop_assert_eq!(was.unwrap().zone, is.unwrap().zone);
+                prop_assert!(is_open(is.unwrap()) && is.unwrap().market == Market::OnDemand);
+                *asleep.get_mut(&machine.image).unwrap() -= 1;
+            }
+            if let Action::Sleep { machine, .. } = action {
+                let machine = &snapshot.machines[machine];
+                prop_assert_eq!(machine.market, Market::OnDemand);
+                prop_assert!(snapshot.images[machine.image.0].sleep != SleepKind::Never);
+                *asleep.entry(machine.image).or_default() += 1;
+            }
+        }
+        for (id, _) in drained(&plan) {
+            let machine = &snapshot.machines[&id];
+            if matches!(machine.phase, Phase::Asleep(_)) {
+                *asleep.get_mut(&machine.image).unwrap() -= 1;
+            }
+        }
+        for (image, count) in asleep {
+            let most = snapshot.images[image.0].max_asleep;
+            prop_assert!(count <= most.max(before.get(&image).copied().unwrap_or(0)));
         }
     }
 
@@ -725,7 +924,8 @@ proptest! {
     #[test]
     fn every_queued_build_is_accounted_for(snapshot in any_snapshot()) {
         let plan = planned(&snapshot);
-        let placed = plan.actions.iter().filter_map(Action::build).count();
+        let is_placed = |action: &&Action| !matches!(action, Action::GiveUp { .. });
+        let placed = plan.actions.iter().filter(is_placed).filter_map(Action::build).count();
         let waiting: usize = plan.waiting.iter().map(|waiting| waiting.builds).sum();
         prop_assert_eq!(placed + waiting, snapshot.queued.len());
     }
@@ -739,11 +939,19 @@ proptest! {
         }
         let later = NOW + Span::from_secs(600);
         let plan = plan(&snapshot, later, &mut || 1);
-        let drained: BTreeSet<MachineId> = drained(&plan).into_iter().map(|(id, _)| id).collect();
+        let mut rests: BTreeSet<MachineId> = drained(&plan).into_iter().map(|(id, _)| id).collect();
+        rests.extend(plan.actions.iter().filter_map(|action| {
+            let Action::Sleep { machine, .. } = action else {
+                return None;
+            };
+            Some(*machine)
+        }));
         for (id, machine) in &snapshot.machines {
-            if matches!(machine.phase, Phase::Idle(_) | Phase::Coming { claimed: false }) {
-                prop_assert!(drained.contains(id));
-            }
+            let is_over = matches!(
+                machine.phase,
+                Phase::Idle(_) | Phase::Coming { claimed: false } | Phase::Asleep(_)
+            );
+            prop_assert!(!is_over || rests.contains(id));
         }
     }
 }

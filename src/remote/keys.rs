@@ -25,6 +25,7 @@ pub fn machine_keys(
         client_private,
         client_public,
         is_shared: false,
+        next: None,
     })
 }
 

@@ -132,7 +132,7 @@ pub enum CostGroup {
 /// - `commit` returns after the changes are durable (they survive a power cut), or with an error;
 ///   [`StoreError::Conflict`] means that nothing of this list was written.
 /// - Commits take effect in the order in which `commit` was first polled; a caller that goes away
-///   after that withdraws nothing.
+///   after that withdraws nothing. So a commit of nothing returns when all before it are over.
 /// - A list that is wrong in itself (a build without its pipeline, a number above `i64::MAX`) is a
 ///   [`StoreError::Database`] for its caller alone.
 /// - A reader that starts after a commit returned sees it.

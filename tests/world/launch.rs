@@ -176,6 +176,7 @@ fn stray(number: u128) -> LaunchRequest {
             client_private: Secret::new("client".to_owned()),
             client_public: "client".to_owned(),
             is_shared: false,
+            next: None,
         },
         lease: secs(24 * 3_600),
     }

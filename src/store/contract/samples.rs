@@ -310,6 +310,7 @@ impl Samples {
             client_private: Secret::new("client private".to_owned()),
             client_public: "client public".to_owned(),
             is_shared: n % 2 == 1,
+            next: None,
         }
     }
 
