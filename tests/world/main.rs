@@ -9,6 +9,7 @@
 )]
 
 mod cancel;
+mod capacity;
 mod catalogue;
 mod clients;
 mod faults;
@@ -21,5 +22,7 @@ mod quiet;
 mod restart;
 mod runs;
 mod schedule;
+mod sleep;
+mod spot;
 mod store;
 mod world;

@@ -1,16 +1,18 @@
 //! Random histories: builds come, and everything that can go wrong does, in an order that a seed
 //! decides. Each ends with every build finished and the invariants of every world.
 
-use dormouse::engine::Desk;
-use dormouse::model::{BuildId, BuildState, MachineState, Span};
+use dormouse::engine::{Desk, Settings};
+use dormouse::model::{BuildId, BuildState, MachineState, Market, Span};
 use dormouse::provider::ErrorKind;
-use dormouse::provider::simulated::{Boot, LaunchTrouble, ListTrouble};
+use dormouse::provider::simulated::{Boot, LaunchTrouble, Life, ListTrouble};
+use dormouse::remote::Notice;
 use dormouse::remote::simulated::CallTrouble;
 use rand::rngs::ChaCha20Rng;
 use rand::{RngExt, SeedableRng};
 
+use super::capacity::pool;
 use super::store::CommitTrouble;
-use super::world::{ALPINE, DEBIAN, World, secs};
+use super::world::{ALPINE, DEBIAN, LINUX, World, secs};
 
 /// Histories of each test; several tests, so that they run side by side.
 const HISTORIES: u64 = 10;
@@ -42,7 +44,26 @@ fn every_build_ends_and_every_invariant_holds_e() {
     live_all(40);
 }
 
+#[test]
+fn every_build_ends_and_every_invariant_holds_with_a_fleet_a() {
+    live_all_with(live_with_fleet, 1_000);
+}
+
+#[test]
+fn every_build_ends_and_every_invariant_holds_with_a_fleet_b() {
+    live_all_with(live_with_fleet, 1_010);
+}
+
+#[test]
+fn every_build_ends_and_every_invariant_holds_with_a_fleet_c() {
+    live_all_with(live_with_fleet, 1_020);
+}
+
 fn live_all(first: u64) {
+    live_all_with(live, first);
+}
+
+fn live_all_with(live: fn(u64), first: u64) {
     for seed in first..first + HISTORIES {
         let history = std::panic::catch_unwind(|| live(seed));
         assert!(history.is_ok(), "the history of seed {seed} failed");
@@ -60,6 +81,92 @@ fn live(seed: u64) {
     }
 }
 
+/// Two images on a fleet with sleep, spare capacity and little room.
+fn live_with_fleet(seed: u64) {
+    let mut world = World::of_kind(seed + 2, &[LINUX, DEBIAN], true, Settings::default());
+    world.apply_policy(
+        "{ name: default, limits: { machines: 4 }, market: spot-with-fallback, \
+         idle: { timeout: 40s, then: stop, asleep: { machines: 2, timeout: 10m } } }",
+    );
+    world.apply_policy("{ name: sure, images: [debian], market: on-demand }");
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    for _ in 0..HAPPENINGS {
+        if rng.random_bool(0.4) {
+            happen_to_fleet(&world, &mut rng);
+        } else {
+            happen(&mut world, &mut rng);
+        }
+        let pause = Span::from_millis(rng.random_range(0..8_000));
+        world.advance(pause);
+    }
+}
+
+fn happen_to_fleet(world: &World, rng: &mut ChaCha20Rng) {
+    match rng.random_range(0..9) {
+        0 | 1 => {
+            let zone = ["a", "b"][rng.random_range(0..2)];
+            let shape = ["small", "large"][rng.random_range(0..2)];
+            let market = [Market::Spot, Market::OnDemand][rng.random_range(0..2)];
+            let slots = rng.random_range(0..3);
+            world.cloud.set_slots(pool(shape, zone, market), slots);
+        }
+        2 => world.cloud.calm(),
+        3 | 4 => reclaim_any(world, rng),
+        5 => world.cloud.trouble_wakes([kind(rng), kind(rng)]),
+        6 => world.cloud.trouble_stops([kind(rng)]),
+        7 => {
+            world
+                .cloud
+                .trouble_launches([launch_trouble(rng), launch_trouble(rng)]);
+            submit(world, rng);
+        }
+        _ => world.advance(secs(60)),
+    }
+}
+
+fn kind(rng: &mut ChaCha20Rng) -> ErrorKind {
+    let kinds = [
+        ErrorKind::PoolEmpty,
+        ErrorKind::Quota,
+        ErrorKind::Address,
+        ErrorKind::Throttled,
+        ErrorKind::Unknown,
+        ErrorKind::Config,
+        ErrorKind::Auth,
+    ];
+    kinds[rng.random_range(0..kinds.len())]
+}
+
+fn reclaim_any(world: &World, rng: &mut ChaCha20Rng) {
+    let is_spot = |life: &Life| life.pool.as_ref().is_some_and(|p| p.market == Market::Spot);
+    let spot: Vec<Life> = world.cloud.alive().into_iter().filter(is_spot).collect();
+    if spot.is_empty() {
+        return;
+    }
+    let id = spot[rng.random_range(0..spot.len())].id.clone();
+    let span = secs(rng.random_range(1..120));
+    let address = world.cloud.address(id.clone());
+    match rng.random_range(0..3) {
+        0 => {
+            world.cloud.reclaim(id.clone(), Some(span));
+            world.cloud.announce(id);
+        }
+        1 => {
+            world.cloud.reclaim(id, Some(span));
+            let notice = Notice {
+                action: "terminate".to_owned(),
+                at: world.now() + span,
+            };
+            address.map(|address| world.remote.give_notice(address, notice));
+        }
+        _ => {
+            world.cloud.reclaim(id, None);
+            world.remote.cut(address);
+        }
+    }
+    world.settle();
+}
+
 fn happen(world: &mut World, rng: &mut ChaCha20Rng) {
     match rng.random_range(0..16) {
         0..=4 => submit(world, rng),
@@ -74,7 +181,8 @@ fn happen(world: &mut World, rng: &mut ChaCha20Rng) {
                 Boot::WrongHostKey(secs(3)),
                 Boot::Dies(secs(5), secs(rng.random_range(1..60))),
             ][rng.random_range(0..3)];
-            world.cloud.boot_next("alpine", [boot]);
+            let image = if world.has_fleet { "linux" } else { "alpine" };
+            world.cloud.boot_next(image, [boot]);
         }
         9 => {
             let trouble = [
@@ -134,6 +242,8 @@ fn launch_trouble(rng: &mut ChaCha20Rng) -> LaunchTrouble {
         LaunchTrouble::Refused(ErrorKind::PoolEmpty),
         LaunchTrouble::Refused(ErrorKind::Quota),
         LaunchTrouble::Refused(ErrorKind::Throttled),
+        LaunchTrouble::Refused(ErrorKind::Address),
+        LaunchTrouble::Refused(ErrorKind::Config),
     ];
     troubles[rng.random_range(0..troubles.len())]
 }
@@ -156,7 +266,12 @@ fn cancel_any(world: &World, rng: &mut ChaCha20Rng) {
 }
 
 fn vanish_any(world: &World, rng: &mut ChaCha20Rng) {
-    let alive: Vec<_> = world.cloud.alive().into_iter().map(|life| life.id).collect();
+    let alive: Vec<_> = world
+        .cloud
+        .alive()
+        .into_iter()
+        .map(|life| life.id)
+        .collect();
     if !alive.is_empty() {
         let id = alive[rng.random_range(0..alive.len())].clone();
         let address = world.cloud.address(id.clone());

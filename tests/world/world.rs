@@ -174,12 +174,7 @@ impl World {
         Self::of_kind(seed, images, false, Settings::default())
     }
 
-    pub(crate) fn of_kind(
-        seed: u64,
-        images: &[&str],
-        has_fleet: bool,
-        settings: Settings,
-    ) -> Self {
+    pub(crate) fn of_kind(seed: u64, images: &[&str], has_fleet: bool, settings: Settings) -> Self {
         // Shown for failed tests only; an earlier world may have set it up.
         let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
