@@ -58,7 +58,10 @@ mod ec2 {
     ) -> anyhow::Result<Settings> {
         let jump = match &ec2.jump {
             Some(jump) => Some(jump.load().with_context(|| {
-                format!("cannot read the key for the jump host, {}", jump.key.display())
+                format!(
+                    "cannot read the key for the jump host, {}",
+                    jump.key.display()
+                )
             })?),
             None => None,
         };
@@ -143,7 +146,9 @@ pub(super) async fn providers(
         }
     }
     if providers.is_empty() {
-        bail!("no provider is enabled: set providers.local.enabled, or describe one in providers.ec2");
+        bail!(
+            "no provider is enabled: set providers.local.enabled, or describe one in providers.ec2"
+        );
     }
     Ok(providers)
 }

@@ -172,7 +172,13 @@ impl Emulator {
                 left.push(format!("{state} instances {ids}"));
             }
         }
-        for kind in ["volumes", "interfaces", "spot_requests", "fleets", "launch_templates"] {
+        for kind in [
+            "volumes",
+            "interfaces",
+            "spot_requests",
+            "fleets",
+            "launch_templates",
+        ] {
             if summary[kind].as_array().is_some_and(|all| !all.is_empty()) {
                 left.push(format!("{kind} {}", summary[kind]));
             }

@@ -229,14 +229,19 @@ providers:
 
     /// Machines that are not proved gone.
     pub(crate) fn machines(&self) -> Vec<Value> {
-        self.get("machines?limit=500")["items"].as_array().unwrap().clone()
+        self.get("machines?limit=500")["items"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// The machine in a state, once there is one.
     pub(crate) fn machine_in(&self, state: &str) -> Value {
         wait_for(state, || {
             let machines = self.machines();
-            machines.into_iter().find(|machine| machine["state"] == *state)
+            machines
+                .into_iter()
+                .find(|machine| machine["state"] == *state)
         })
     }
 
