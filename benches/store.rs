@@ -13,7 +13,7 @@ use dormouse::clock::{Clock, IdSource, SystemClock};
 use dormouse::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Category,
     Change, Cursor, Endpoint, Entry, Event, EventKind, Extent, InstanceId, LineMark, Machine,
-    MachineId, MachineState, Money, Outcome, PackId, Pipeline, PipelineId, Rate, Shape, Span, Step,
+    MachineId, MachineState, Market, Money, Outcome, PackId, Pipeline, PipelineId, Rate, Shape, Span, Step,
     StepRecord, Subject, Timestamp,
 };
 use dormouse::store::{BuildFilter, CostGroup, Page, SqliteStore, Store};
@@ -149,6 +149,11 @@ impl Maker {
                 memory_mib: 4_096,
                 price_usd_micro_per_hour: Rate::from_micros_per_hour(41_600),
             },
+            zone: String::new(),
+            market: Market::OnDemand,
+            asleep_usd_micro_per_hour: Rate::default(),
+            launch: None,
+            tariff: None,
             launched_for: None,
             state: MachineState::Idle {
                 instance: InstanceId("i-1".to_owned()),

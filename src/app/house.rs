@@ -76,7 +76,7 @@ impl House {
         let engine = Engine::new(Parts {
             store: Arc::clone(&store) as Arc<dyn Store>,
             providers: providers(&config)?,
-            remote: Arc::new(Ssh),
+            remote: Arc::new(Ssh::default()),
             logs: logs.clone(),
             clock: Arc::clone(&clock),
             ids,
@@ -205,6 +205,7 @@ fn settings(config: &Config) -> Settings {
             default_log_bytes: config.pipelines.log_limit_bytes,
             ..PipelineLimits::default()
         },
+        ..Settings::default()
     }
 }
 

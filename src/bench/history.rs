@@ -142,6 +142,7 @@ fn build(ids: &IdSource, pipeline: &Pipeline, id: BuildId, place: u32, changes: 
             at: end,
         },
         attempts: 1,
+        spared: 0,
         cancel: None,
         rev: 4,
     }));

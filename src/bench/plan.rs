@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::model::{BuildId, MachineId, Rate, Span, Timestamp};
+use crate::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Phase, QueueKey,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, Phase, QueueKey,
     Snapshot, audit, plan,
 };
 
@@ -85,7 +85,6 @@ fn house(options: &Options) -> Snapshot {
                 price: Rate::from_micros_per_hour(u64::from(10_000 + image * 37 % 5_000)),
                 spare: image % 5,
                 image: ImageIndex(image as usize),
-                shape: 0,
             })
             .collect();
         candidates.sort_unstable();
@@ -125,7 +124,14 @@ fn image(id: u32) -> ImageView {
         idle_timeout: Span::from_secs(600),
         max_lifetime: Span::from_secs(86_400),
         max_builds: u32::MAX,
-        cooling_until: None,
+        offerings: vec![OfferingView {
+            price: Rate::from_micros_per_hour(10_000),
+            market: Market::OnDemand,
+            available_after: None,
+            zone: 0,
+            place: 0,
+        }],
+        ..ImageView::default()
     }
 }
 
@@ -134,6 +140,9 @@ fn machine(id: u32, options: &Options) -> MachineView {
         image: ImageIndex((id % options.images) as usize),
         version: 1,
         price: Rate::from_micros_per_hour(10_000),
+        market: Market::OnDemand,
+        offering: Some(0),
+        is_interrupted: false,
         phase: match id % 3 {
             0 => Phase::Idle(NOW - Span::from_secs(u64::from(id % 500))),
             1 => Phase::Busy,

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use crate::matching;
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, BuildSpec, BuildState, Image, ImageState,
-    Machine, MachineId, MachineState, Policy, Requirements, Span, Timestamp,
+    Attempt, AttemptId, Build, BuildId, BuildResult, BuildState, Image, ImageState, Launch,
+    LaunchId, Machine, MachineId, MachineState, Market, MarketChoice, Policy, PolicySpec, Pool,
+    Rate, Requirements, SleepKind, Span,
 };
 use crate::planner::{
     Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Phase, QueueKey, Snapshot,
 };
 use crate::store::OpenWork;
+
+use super::capacity::Capacity;
 
 /// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
 pub const DEFAULT_MAX_MACHINES: u32 = 10;
@@ -22,10 +25,10 @@ pub const DEFAULT_IDLE_TIMEOUT: Span = Span::from_secs(5 * 60);
 /// Lifetime unless a policy says otherwise: a day keeps caches warm and drift small.
 pub const DEFAULT_MAX_LIFETIME: Span = Span::from_secs(24 * 3_600);
 
-/// First pause of an image's launches after one failed; doubles with each failure in a row.
-const FIRST_COOL_DOWN: Span = Span::from_secs(5);
-/// Longest such pause: a broken image costs a launch per five minutes at most.
-const LONGEST_COOL_DOWN: Span = Span::from_secs(300);
+/// Machines of an image that may be asleep at once unless a policy says otherwise.
+pub const DEFAULT_MAX_ASLEEP: u32 = 2;
+/// Time asleep unless a policy says otherwise: over a weekend, but not for weeks.
+pub const DEFAULT_ASLEEP_TIMEOUT: Span = Span::from_secs(3 * 24 * 3_600);
 
 /// What builds have in common that can run on the same machines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +36,7 @@ struct ClassKey {
     requires: Requirements,
     image: Option<String>,
     fresh: bool,
+    on_demand: bool,
 }
 
 /// Everything that is not over.
@@ -51,8 +55,12 @@ pub(super) struct Books {
     pub(super) snapshot: Snapshot,
     classes: BTreeMap<ClassKey, ClassId>,
     indices: BTreeMap<String, ImageIndex>,
-    /// Launches that failed in a row.
-    failures: BTreeMap<ImageIndex, u32>,
+    /// Where images can be launched.
+    pub(super) capacity: Capacity,
+    /// Launches whose outcome is not known.
+    pub(super) launches: BTreeMap<LaunchId, Launch>,
+    /// Machines that their provider is about to take back, and how we know.
+    pub(super) interrupted: BTreeMap<MachineId, String>,
 }
 
 impl Books {
@@ -70,6 +78,8 @@ impl Books {
             .map(|policy| (policy.name.clone(), policy))
             .collect();
         books.catalogue_changed();
+        let launches = open.launches.into_iter();
+        books.launches = launches.map(|launch| (launch.id, launch)).collect();
         for machine in open.machines {
             books.put_machine(machine);
         }
@@ -145,7 +155,7 @@ impl Books {
     pub(super) fn put_build(&mut self, build: Build) {
         self.snapshot.dequeue(build.id);
         if let BuildState::Queued { since, not_before } = build.state {
-            let class = self.class_of(&build.spec);
+            let class = self.class_of(&build);
             self.snapshot.enqueue(
                 class,
                 queue_key(&build),
@@ -164,13 +174,12 @@ impl Books {
     pub(super) fn put_machine(&mut self, machine: Machine) {
         if matches!(machine.state, MachineState::Gone { .. }) {
             self.snapshot.machines.remove(&machine.id);
+            self.interrupted.remove(&machine.id);
             self.machines.remove(&machine.id);
             return;
         }
-        let image = self.index_of(&machine.image);
-        self.snapshot
-            .machines
-            .insert(machine.id, machine_view(&machine, image));
+        let view = self.machine_view(&machine);
+        self.snapshot.machines.insert(machine.id, view);
         self.machines.insert(machine.id, machine);
     }
 
@@ -186,7 +195,12 @@ impl Books {
                 view.idle_timeout = knobs.idle_timeout;
                 view.max_lifetime = knobs.max_lifetime;
                 view.max_builds = knobs.max_builds;
+                view.market = knobs.market;
+                view.sleep = knobs.sleep;
+                view.max_asleep = knobs.max_asleep;
+                view.asleep_timeout = knobs.asleep_timeout;
             }
+            self.refresh_capacity(index);
         }
         self.snapshot.limits = self.limits();
         let classes: Vec<(ClassKey, ClassId)> = self
@@ -199,28 +213,6 @@ impl Books {
             if let Some(class) = self.snapshot.classes.get_mut(&id) {
                 class.candidates = candidates;
             }
-        }
-    }
-
-    /// A launch of the image worked: the next ones need not wait.
-    pub(super) fn launch_worked(&mut self, image: &str) {
-        let index = self.index_of(image);
-        if self.failures.remove(&index).is_some()
-            && let Some(view) = self.snapshot.images.get_mut(index.0)
-        {
-            view.cooling_until = None;
-        }
-    }
-
-    /// A launch of the image failed: the next ones wait, the longer the more failed in a row.
-    pub(super) fn launch_failed(&mut self, image: &str, now: Timestamp) {
-        let index = self.index_of(image);
-        let failures = self.failures.entry(index).or_default();
-        *failures += 1;
-        let doubled = FIRST_COOL_DOWN.micros() << (*failures - 1).min(16);
-        let wait = Span::from_micros(doubled).min(LONGEST_COOL_DOWN);
-        if let Some(view) = self.snapshot.images.get_mut(index.0) {
-            view.cooling_until = Some(now + wait);
         }
     }
 
@@ -237,17 +229,24 @@ impl Books {
             idle_timeout: knobs.idle_timeout,
             max_lifetime: knobs.max_lifetime,
             max_builds: knobs.max_builds,
-            cooling_until: None,
+            paused: None,
+            offerings: Vec::new(),
+            market: knobs.market,
+            sleep: knobs.sleep,
+            max_asleep: knobs.max_asleep,
+            asleep_timeout: knobs.asleep_timeout,
         });
         self.indices.insert(name.to_owned(), index);
         index
     }
 
-    fn class_of(&mut self, spec: &BuildSpec) -> ClassId {
+    fn class_of(&mut self, build: &Build) -> ClassId {
+        let spec = &build.spec;
         let key = ClassKey {
             requires: spec.requires.clone(),
             image: spec.image.clone(),
             fresh: spec.fresh,
+            on_demand: is_last_retry(build),
         };
         if let Some(id) = self.classes.get(&key) {
             return *id;
@@ -257,6 +256,7 @@ impl Books {
         let class = Class {
             requires: describe(&key),
             fresh: key.fresh,
+            on_demand: key.on_demand,
             candidates: self.candidates(&key),
             ..Class::default()
         };
@@ -286,16 +286,64 @@ impl Books {
             .candidates
             .iter()
             .filter_map(|candidate| {
+                let image = *self.indices.get(candidate.image)?;
                 Some(Candidate {
-                    price: candidate.price,
+                    price: self.cheapest(image).unwrap_or(candidate.price),
                     spare: candidate.spare,
-                    image: *self.indices.get(candidate.image)?,
-                    shape: candidate.shape,
+                    image,
                 })
             })
             .collect();
         candidates.sort_unstable();
         candidates
+    }
+
+    /// Price of the cheapest offering that an image's policy allows.
+    fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
+        let view = self.snapshot.image(image)?;
+        let allowed = |market: Market| match view.market {
+            MarketChoice::OnDemand => market == Market::OnDemand,
+            MarketChoice::Spot => market == Market::Spot,
+            MarketChoice::SpotWithFallback => true,
+        };
+        let offerings = view.offerings.iter().filter(|o| allowed(o.market));
+        offerings.map(|offering| offering.price).min()
+    }
+
+    fn machine_view(&mut self, machine: &Machine) -> MachineView {
+        let pool = Pool {
+            shape: machine.shape.name.clone(),
+            zone: machine.zone.clone(),
+            market: machine.market,
+        };
+        let key = (machine.image.clone(), machine.image_version);
+        let offerings = self.images.get(&key).map(|image| self.offerings(image));
+        let mut offerings = offerings.unwrap_or_default().into_iter();
+        MachineView {
+            image: self.index_of(&machine.image),
+            version: machine.image_version,
+            price: machine.shape.price_usd_micro_per_hour,
+            market: machine.market,
+            offering: offerings.position(|offering| offering.pool() == pool),
+            is_interrupted: self.interrupted.contains_key(&machine.id),
+            phase: phase_of(machine),
+            created_at: machine.created_at,
+            builds_done: machine.builds_done,
+            held_until: machine.hold.as_ref().map(|hold| hold.until),
+        }
+    }
+
+    /// How old machines of an image may become.
+    pub(super) fn lifetime_of(&self, image: &str) -> Span {
+        Knobs::of(&self.policies, image).max_lifetime
+    }
+
+    /// Notes that a machine is about to be taken back: it gets no more builds.
+    pub(super) fn interrupt(&mut self, id: MachineId, why: String) {
+        self.interrupted.insert(id, why);
+        if let Some(view) = self.snapshot.machines.get_mut(&id) {
+            view.is_interrupted = true;
+        }
     }
 
     fn limits(&self) -> Vec<Limit> {
@@ -340,6 +388,9 @@ fn describe(key: &ClassKey) -> String {
     if key.fresh {
         words.push_str(", on a fresh machine");
     }
+    if key.on_demand {
+        words.push_str(", for a last retry");
+    }
     words
 }
 
@@ -349,6 +400,10 @@ struct Knobs {
     idle_timeout: Span,
     max_lifetime: Span,
     max_builds: u32,
+    market: MarketChoice,
+    sleep: SleepKind,
+    max_asleep: u32,
+    asleep_timeout: Span,
 }
 
 impl Knobs {
@@ -360,21 +415,25 @@ impl Knobs {
             .filter(|p| p.spec.images.iter().any(|name| name == image));
         let general = policies.values().filter(|p| p.spec.images.is_empty());
         let specs: Vec<_> = named.chain(general).map(|policy| &policy.spec).collect();
+        let first = |knob: fn(&PolicySpec) -> Option<u32>| specs.iter().find_map(|spec| knob(spec));
+        let span = |knob: fn(&PolicySpec) -> Option<Span>| specs.iter().find_map(|spec| knob(spec));
         Self {
-            idle_timeout: specs
-                .iter()
-                .find_map(|spec| spec.idle_timeout)
-                .unwrap_or(DEFAULT_IDLE_TIMEOUT),
-            max_lifetime: specs
-                .iter()
-                .find_map(|spec| spec.max_lifetime)
-                .unwrap_or(DEFAULT_MAX_LIFETIME),
-            max_builds: specs
-                .iter()
-                .find_map(|spec| spec.max_builds_per_machine)
-                .unwrap_or(u32::MAX),
+            idle_timeout: span(|spec| spec.idle_timeout).unwrap_or(DEFAULT_IDLE_TIMEOUT),
+            max_lifetime: span(|spec| spec.max_lifetime).unwrap_or(DEFAULT_MAX_LIFETIME),
+            max_builds: first(|spec| spec.max_builds_per_machine).unwrap_or(u32::MAX),
+            market: specs.iter().find_map(|spec| spec.market).unwrap_or_default(),
+            sleep: specs.iter().find_map(|spec| spec.sleep).unwrap_or_default(),
+            max_asleep: first(|spec| spec.max_asleep).unwrap_or(DEFAULT_MAX_ASLEEP),
+            asleep_timeout: span(|spec| spec.asleep_timeout).unwrap_or(DEFAULT_ASLEEP_TIMEOUT),
         }
     }
+}
+
+/// Whether the next attempt of a build is its last one and not its first: what is at stake then is
+/// the build.
+fn is_last_retry(build: &Build) -> bool {
+    let tries = build.attempts.saturating_sub(build.spared);
+    tries > 0 && tries + 1 >= build.spec.max_attempts
 }
 
 fn queue_key(build: &Build) -> QueueKey {
@@ -385,25 +444,17 @@ fn queue_key(build: &Build) -> QueueKey {
     }
 }
 
-fn machine_view(machine: &Machine, image: ImageIndex) -> MachineView {
-    MachineView {
-        image,
-        version: machine.image_version,
-        price: machine.shape.price_usd_micro_per_hour,
-        phase: phase_of(machine),
-        created_at: machine.created_at,
-        builds_done: machine.builds_done,
-        held_until: machine.hold.as_ref().map(|hold| hold.until),
-    }
-}
-
 const fn phase_of(machine: &Machine) -> Phase {
     match &machine.state {
-        MachineState::Intended { claim } | MachineState::Booting { claim, .. } => Phase::Coming {
+        MachineState::Intended { claim }
+        | MachineState::Booting { claim, .. }
+        | MachineState::Waking { claim, .. } => Phase::Coming {
             claimed: claim.is_some(),
         },
         MachineState::Idle { .. } => Phase::Idle(machine.since),
         MachineState::Busy { .. } => Phase::Busy,
+        MachineState::FallingAsleep { .. } => Phase::FallingAsleep,
+        MachineState::Asleep { .. } => Phase::Asleep(machine.since),
         MachineState::Draining { .. } | MachineState::Gone { .. } => Phase::Ending,
     }
 }

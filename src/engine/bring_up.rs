@@ -5,12 +5,14 @@ use std::sync::Arc;
 use backoff::backoff::Backoff;
 use bytes::Bytes;
 
+use crate::ledger;
 use crate::model::{
-    Category, Change, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineKeys,
-    MachineState, Outcome, Reason, Secret, Span, Subject, Timestamp,
+    Category, Change, Endpoint, EventKind, IllegalTransition, Image, InstanceId, Machine,
+    MachineId, MachineKeys, MachineState, Market, Outcome, Reason, Secret, Span, Subject,
+    Timestamp,
 };
-use crate::provider::{ErrorKind, Instance, LaunchRequest, ProviderError};
-use crate::remote::{RemoteError, Session};
+use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
+use crate::remote::{Rekey, RemoteError, Session};
 
 use super::draft::Draft;
 use super::engine::{Engine, Fault};
@@ -35,6 +37,12 @@ enum NotUp {
     /// It did not get ready in time.
     #[error("not ready after {after}: {last}")]
     TimedOut { after: Span, last: String },
+    /// Its provider could not start it again.
+    #[error("not woken: {0}")]
+    NotWoken(ProviderError),
+    /// Its instance ended before it was ready.
+    #[error("its instance ended: {0}")]
+    Ended(String),
     /// It is not our machine.
     #[error("{0}")]
     Refused(RemoteError),
@@ -61,25 +69,92 @@ impl Engine {
                 }
             }
             Err(NotUp::GivenUp) => {}
+            Err(NotUp::NotWoken(error)) => self.not_woken(id, &error).await,
             Err(error) => self.boot_failed(id, &error).await,
         }
     }
 
     async fn boot(self: &Arc<Self>, id: MachineId) -> Result<(), NotUp> {
         let (machine, image) = self.coming(id)?;
-        let deadline = machine.created_at + image.spec.boot_timeout;
+        let begun = match machine.state {
+            MachineState::Waking { .. } => machine.since,
+            MachineState::Intended { .. }
+            | MachineState::Booting { .. }
+            | MachineState::Idle { .. }
+            | MachineState::Busy { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Asleep { .. }
+            | MachineState::Draining { .. }
+            | MachineState::Gone { .. } => machine.created_at,
+        };
         let mut boot = Boot {
             id,
+            deadline: begun + image.spec.boot_timeout,
             image,
-            deadline,
             last: "the launch was not answered".to_owned(),
-            keys: None,
         };
-        let instance = self.launch(&mut boot, &machine).await?;
-        let endpoint = self.endpoint(&mut boot, instance).await?;
-        let session = self.reach(&mut boot, endpoint).await?;
+        let (instance, known) = self.instance(&mut boot, &machine).await?;
+        let endpoints = self.endpoints(&mut boot, &instance, known).await?;
+        let (endpoint, session) = self.reach(&mut boot, &endpoints).await?;
         self.check_ready(&mut boot, &session).await?;
-        self.now_ready(&boot, endpoint)
+        self.own_keys(&boot, &session).await?;
+        self.now_ready(&boot, endpoint).await?;
+        if machine.market == Market::Spot {
+            self.spawn(Arc::clone(self).watch_notice(id));
+        }
+        Ok(())
+    }
+
+    /// The instance that comes up, and where it listens if that is known already.
+    async fn instance(
+        &self,
+        boot: &mut Boot,
+        machine: &Machine,
+    ) -> Result<(InstanceId, Vec<Endpoint>), NotUp> {
+        let has_fleet = self
+            .provider(&machine.provider)
+            .is_some_and(|provider| provider.fleet().is_some());
+        match &machine.state {
+            MachineState::Waking { instance, .. } => {
+                self.wake(boot).await?;
+                Ok((instance.clone(), Vec::new()))
+            }
+            MachineState::Booting { instance, .. } if has_fleet => {
+                Ok((instance.clone(), Vec::new()))
+            }
+            MachineState::Intended { .. } | MachineState::Booting { .. } => {
+                let instance = self.launch(boot, machine).await?;
+                Ok((instance.id, instance.endpoints))
+            }
+            MachineState::Idle { .. }
+            | MachineState::Busy { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Asleep { .. }
+            | MachineState::Draining { .. }
+            | MachineState::Gone { .. } => Err(NotUp::GivenUp),
+        }
+    }
+
+    /// Asks for the start of a machine until that is accepted.
+    async fn wake(&self, boot: &mut Boot) -> Result<(), NotUp> {
+        let mut pauses = retry::backoff();
+        loop {
+            let Err(error) = self.wake_once(boot.id).await else {
+                return Ok(());
+            };
+            match error.kind {
+                ErrorKind::Unknown | ErrorKind::Throttled => {
+                    boot.last = error.to_string();
+                    let pause = pauses.next_backoff().map_or(CONNECT_PAUSE, Span::from);
+                    self.pause(boot, pause).await?;
+                }
+                ErrorKind::PoolEmpty
+                | ErrorKind::Quota
+                | ErrorKind::Address
+                | ErrorKind::Config
+                | ErrorKind::Auth => return Err(NotUp::NotWoken(error)),
+            }
+        }
     }
 
     fn coming(&self, id: MachineId) -> Result<(Machine, Arc<Image>), NotUp> {
@@ -92,19 +167,13 @@ impl Engine {
 
     /// Asks the provider until it answers; the same request as often as need be, never another.
     async fn launch(&self, boot: &mut Boot, machine: &Machine) -> Result<Instance, NotUp> {
-        let keys = self.parts.store.machine_keys(boot.id).await;
-        let keys = keys.map_err(|error| {
-            self.fault(Fault::Store(error));
-            NotUp::GivenUp
-        })?;
         let request = LaunchRequest {
             machine: boot.id,
             image: Image::clone(&boot.image),
             shape: machine.shape.clone(),
-            keys: keys.ok_or(NotUp::GivenUp)?,
+            keys: self.stored_keys(boot.id).await?,
             lease: self.parts.settings.lease,
         };
-        boot.keys = Some(request.keys.clone());
         let Some(provider) = self.provider(&machine.provider) else {
             return Err(NotUp::Launch(no_provider(&machine.provider)));
         };
@@ -126,9 +195,11 @@ impl Engine {
                     )
                     .await?;
                 }
-                ErrorKind::PoolEmpty | ErrorKind::Quota | ErrorKind::Config | ErrorKind::Auth => {
-                    return Err(NotUp::Launch(error));
-                }
+                ErrorKind::PoolEmpty
+                | ErrorKind::Quota
+                | ErrorKind::Address
+                | ErrorKind::Config
+                | ErrorKind::Auth => return Err(NotUp::Launch(error)),
             }
         }
     }
@@ -152,49 +223,100 @@ impl Engine {
     }
 
     /// Waits until the provider knows where the machine listens.
-    async fn endpoint(&self, boot: &mut Boot, instance: Instance) -> Result<Endpoint, NotUp> {
-        let mut known = instance.endpoint;
+    async fn endpoints(
+        &self,
+        boot: &mut Boot,
+        id: &InstanceId,
+        mut known: Vec<Endpoint>,
+    ) -> Result<Vec<Endpoint>, NotUp> {
         loop {
-            if let Some(endpoint) = known {
-                return Ok(endpoint);
+            if !known.is_empty() {
+                return Ok(known);
             }
-            "it has no address yet".clone_into(&mut boot.last);
-            self.pause(boot, CONNECT_PAUSE).await?;
-            let Some(provider) = self.provider(&boot.image.spec.provider) else {
-                continue;
+            let Some(provider) = self.provider(&boot.image.spec.provider).cloned() else {
+                return Err(NotUp::Launch(no_provider(&boot.image.spec.provider)));
             };
             match provider.list().await {
                 Ok(listing) => {
-                    let mut found = listing
-                        .instances
-                        .into_iter()
-                        .filter(|i| i.id == instance.id);
-                    known = found.next().and_then(|found| found.endpoint);
+                    "it has no address yet".clone_into(&mut boot.last);
+                    let mut found = listing.instances.into_iter().filter(|i| i.id == *id);
+                    known = found.next().map(still_there).transpose()?.unwrap_or_default();
                 }
                 Err(error) => boot.last = error.to_string(),
+            }
+            if known.is_empty() {
+                self.pause(boot, CONNECT_PAUSE).await?;
             }
         }
     }
 
     /// Tries to log in until it works. A wrong host key is final: that is not our machine.
-    async fn reach(&self, boot: &mut Boot, endpoint: Endpoint) -> Result<Arc<dyn Session>, NotUp> {
+    async fn reach(
+        &self,
+        boot: &mut Boot,
+        endpoints: &[Endpoint],
+    ) -> Result<(Endpoint, Arc<dyn Session>), NotUp> {
         loop {
-            let error = match self.connect(boot.id, endpoint).await {
-                Ok(session) => match session.prepare().await {
-                    Ok(()) => return Ok(session),
-                    Err(error) => NoSession::Remote(error),
-                },
-                Err(error) => error,
-            };
-            match error {
-                NoSession::Remote(error @ RemoteError::WrongHostKey { .. }) => {
-                    return Err(NotUp::Refused(error));
+            for endpoint in endpoints {
+                let error = match self.connect(boot.id, *endpoint).await {
+                    Ok(session) => match session.prepare().await {
+                        Ok(()) => return Ok((*endpoint, session)),
+                        Err(error) => NoSession::Remote(error),
+                    },
+                    Err(error) => error,
+                };
+                match error {
+                    NoSession::Remote(error @ RemoteError::WrongHostKey { .. }) => {
+                        return Err(NotUp::Refused(error));
+                    }
+                    NoSession::Remote(_) | NoSession::Store(_) => boot.last = error.sentence(),
+                    NoSession::NotUp => return Err(NotUp::GivenUp),
                 }
-                NoSession::Remote(_) | NoSession::Store(_) => boot.last = error.sentence(),
-                NoSession::NotUp => return Err(NotUp::GivenUp),
             }
             self.pause(boot, CONNECT_PAUSE).await?;
         }
+    }
+
+    /// Replaces keys that a machine shares with others of its launch by its own.
+    async fn own_keys(&self, boot: &Boot, session: &Arc<dyn Session>) -> Result<(), NotUp> {
+        let shared = self.stored_keys(boot.id).await?.is_shared;
+        if !shared {
+            return Ok(());
+        }
+        let own = self.new_keys(boot.id).map_err(Fault::from)?;
+        let rekeyed = session
+            .rekey(&own.host_private, &own.host_public, &own.client_public)
+            .await;
+        let note = match rekeyed {
+            Ok(Rekey::Done) => {
+                self.write_durably(|draft| {
+                    draft.record(Change::PutMachineKeys(own));
+                    Ok(())
+                })
+                .await?;
+                // The next one is opened with the new keys, by whoever needs it.
+                self.close_session(boot.id).await;
+                return Ok(());
+            }
+            Ok(Rekey::NotAllowed) => "its login may not become root".to_owned(),
+            Ok(Rekey::NotSupported) => "its SSH server is not an OpenSSH that we know".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let message = format!("keeps the keys of its launch: {note}");
+        self.write_soon(|draft| {
+            draft.event(Subject::Machine(boot.id), EventKind::MachineNote, message);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    async fn stored_keys(&self, id: MachineId) -> Result<MachineKeys, NotUp> {
+        let keys = self.parts.store.machine_keys(id).await;
+        let keys = keys.map_err(|error| {
+            self.fault(Fault::Store(error));
+            NotUp::GivenUp
+        })?;
+        keys.ok_or(NotUp::GivenUp)
     }
 
     /// Starts the lease and runs the image's readiness command until it exits 0.
@@ -226,13 +348,14 @@ impl Engine {
         }
     }
 
-    fn now_ready(&self, boot: &Boot, endpoint: Endpoint) -> Result<(), NotUp> {
+    async fn now_ready(&self, boot: &Boot, endpoint: Endpoint) -> Result<(), NotUp> {
+        let keys = self.stored_keys(boot.id).await?;
         self.write_soon(|draft| {
             ready(draft, boot.id, endpoint)?;
             let machine = draft.books.machines.get(&boot.id);
             let is_up = machine.is_some_and(|machine| machine.state.endpoint().is_some());
             // The host's private key has served: no launch is repeated from here on.
-            if let Some(keys) = boot.keys.clone().filter(|_| is_up) {
+            if is_up {
                 let host_private = Secret::default();
                 draft.record(Change::PutMachineKeys(MachineKeys {
                     host_private,
@@ -250,7 +373,9 @@ impl Engine {
         let coming = self.books().machines.get(&boot.id).is_some_and(|machine| {
             matches!(
                 machine.state,
-                MachineState::Intended { .. } | MachineState::Booting { .. }
+                MachineState::Intended { .. }
+                    | MachineState::Booting { .. }
+                    | MachineState::Waking { .. }
             )
         });
         if !coming {
@@ -268,27 +393,26 @@ impl Engine {
     async fn boot_failed(self: &Arc<Self>, id: MachineId, error: &NotUp) {
         let why = error.to_string();
         tracing::warn!(machine.id = %id, error = why, "machine did not come up");
+        let console = self.console(id).await;
+        let budget = self.parts.settings.failure_budget;
         let written = self
             .write_durably(|draft| {
                 let Some(machine) = draft.books.machines.get(&id) else {
                     return Ok(());
                 };
+                let cost = ledger::cost_at(machine, draft.now);
                 let (image, state) = (machine.image.clone(), machine.state.clone());
-                let reason = Reason::BootFailed(why.clone());
-                if let Some((_, attempt)) = state.claim() {
-                    let outcome = Outcome::Infrastructure(why.clone());
-                    end_attempt(draft, attempt, &outcome, &why, MachineAfter::Drain(reason))?;
-                } else if matches!(
-                    state,
-                    MachineState::Intended { .. } | MachineState::Booting { .. }
-                ) {
-                    let instance = state.instance().cloned();
-                    let message = reason.sentence();
-                    let next = MachineState::Draining { instance, reason };
-                    draft.enter_machine(id, next, Some((Category::Boot, None)))?;
-                    draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+                if let Some(console) = console {
+                    let build = state.claim().map(|(build, _)| Subject::Build(build));
+                    for subject in build.into_iter().chain([Subject::Machine(id)]) {
+                        draft.event(subject, EventKind::MachineNote, console.clone());
+                    }
                 }
-                draft.books.launch_failed(&image, draft.now);
+                give_up(draft, id, &state, &why)?;
+                let failure = (draft.now, cost);
+                if let Some(note) = draft.books.launch_failed(&image, failure, budget) {
+                    draft.event(Subject::Image(image), EventKind::ImageNote, note);
+                }
                 Ok(())
             })
             .await;
@@ -296,6 +420,67 @@ impl Engine {
             self.nudge();
             self.end_machine_now(id);
         }
+    }
+
+    /// The last lines that a machine wrote to its console, for whoever wonders why it did not boot.
+    async fn console(&self, id: MachineId) -> Option<String> {
+        /// More is for the provider's own tools.
+        const LINES: usize = 20;
+        let (provider, instance) = {
+            let books = self.books();
+            let machine = books.machines.get(&id)?;
+            (machine.provider.clone(), machine.state.instance()?.clone())
+        };
+        let provider = self.provider(&provider)?.clone();
+        let said = match provider.console(&instance).await {
+            Ok(said) => said?,
+            Err(error) => {
+                tracing::info!(machine.id = %id, %error, "no console output");
+                return None;
+            }
+        };
+        let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = lines.get(lines.len().saturating_sub(LINES)..)?;
+        (!last.is_empty()).then(|| format!("the machine's console ends with:\n{}", last.join("\n")))
+    }
+}
+
+/// Ends the attempt that waits for a machine that does not come up, and begins its end.
+fn give_up(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    state: &MachineState,
+    why: &str,
+) -> Result<(), IllegalTransition> {
+    let reason = Reason::BootFailed(why.to_owned());
+    if let Some((_, attempt)) = state.claim() {
+        let outcome = Outcome::Infrastructure(why.to_owned());
+        return end_attempt(draft, attempt, &outcome, why, MachineAfter::Drain(reason));
+    }
+    let is_coming = matches!(
+        state,
+        MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Waking { .. }
+    );
+    if is_coming {
+        let instance = state.instance().cloned();
+        let message = reason.sentence();
+        let next = MachineState::Draining { instance, reason };
+        draft.enter_machine(id, next, Some((Category::Boot, None)))?;
+        draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+    }
+    Ok(())
+}
+
+/// Where an instance listens, unless it has ended.
+fn still_there(instance: Instance) -> Result<Vec<Endpoint>, NotUp> {
+    match instance.state {
+        InstanceState::Stopping | InstanceState::Terminated => Err(NotUp::Ended(
+            instance.why.unwrap_or_else(|| "without a reason".to_owned()),
+        )),
+        InstanceState::Pending
+        | InstanceState::Running
+        | InstanceState::FallingAsleep
+        | InstanceState::Asleep => Ok(instance.endpoints),
     }
 }
 
@@ -306,8 +491,6 @@ struct Boot {
     deadline: Timestamp,
     /// What the last try said, for the message when time is up.
     last: String,
-    /// The machine's keys, once they were read for the launch.
-    keys: Option<MachineKeys>,
 }
 
 /// Opens the machine for builds: busy with the one that waits for it, else idle.
@@ -315,15 +498,28 @@ fn ready(
     draft: &mut Draft<'_>,
     id: MachineId,
     endpoint: Endpoint,
-) -> Result<(), crate::model::IllegalTransition> {
+) -> Result<(), IllegalTransition> {
     let Some(machine) = draft.books.machines.get(&id) else {
         return Ok(());
     };
-    let MachineState::Booting { instance, claim } = &machine.state else {
+    let (MachineState::Booting { instance, claim } | MachineState::Waking { instance, claim }) =
+        &machine.state
+    else {
         return Ok(());
     };
     let (instance, launched_for) = (instance.clone(), machine.launched_for);
-    let took = draft.now.since(machine.created_at);
+    let begun = match machine.state {
+        MachineState::Waking { .. } => (machine.since, "it was woken"),
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Draining { .. }
+        | MachineState::Gone { .. } => (machine.created_at, "the launch was decided"),
+    };
+    let took = draft.now.since(begun.0);
     let took = Span::from_millis(took.micros() / 1_000);
     let payer = launched_for.and_then(|build| draft.payer(build, claim.map(|claim| claim.1)));
     let next = match *claim {
@@ -335,7 +531,7 @@ fn ready(
         None => MachineState::Idle { instance, endpoint },
     };
     draft.enter_machine(id, next, Some((Category::Boot, payer)))?;
-    let message = format!("ready {took} after the launch was decided");
+    let message = format!("ready {took} after {}", begun.1);
     draft.event(Subject::Machine(id), EventKind::MachineReady, message);
     Ok(())
 }
@@ -345,5 +541,6 @@ fn no_provider(name: &str) -> ProviderError {
         operation: "find the provider",
         kind: ErrorKind::Config,
         message: format!("no provider {name:?} is configured"),
+        pools: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::ledger::{self, Payer};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildState, Category, Change, Event,
-    EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Subject,
+    EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Rate, Subject,
     Timestamp,
 };
 
@@ -213,6 +213,22 @@ impl<'a> Draft<'a> {
         Some(result)
     }
 
+    /// Changes a machine in place, but not its state; `None` when it is gone.
+    pub(super) fn change_machine<R>(
+        &mut self,
+        id: MachineId,
+        change: impl FnOnce(&mut Machine) -> R,
+    ) -> Option<R> {
+        let mut machine = self.books.machines.get(&id).cloned()?;
+        self.machines
+            .entry(id)
+            .or_insert(Touched::Updated(machine.rev));
+        machine.rev += 1;
+        let result = change(&mut machine);
+        self.books.put_machine(machine);
+        Some(result)
+    }
+
     /// Moves a machine and bills the stretch that ends with it. `Ok(false)` when it is gone.
     pub(super) fn enter_machine(
         &mut self,
@@ -230,6 +246,9 @@ impl<'a> Draft<'a> {
             && let Some(entry) = ledger::settle(&mut machine, self.now, category, payer)
         {
             self.changes.push(Change::AppendEntry(entry));
+        }
+        if let Some(rate) = rate_of(&machine) {
+            ledger::change_rate(&mut machine, rate, self.now);
         }
         if matches!(machine.state, MachineState::Gone { .. }) {
             self.gone.push(machine.clone());
@@ -262,6 +281,21 @@ impl<'a> Draft<'a> {
             pipeline: spec.pipeline,
             project: spec.project.clone(),
         })
+    }
+}
+
+/// What a machine costs from this state on, where that differs from the state before.
+const fn rate_of(machine: &Machine) -> Option<Rate> {
+    match machine.state {
+        MachineState::Asleep { .. } => Some(machine.asleep_usd_micro_per_hour),
+        MachineState::Waking { .. } => Some(machine.shape.price_usd_micro_per_hour),
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Draining { .. }
+        | MachineState::Gone { .. } => None,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, IdSource};
 use crate::logs::Logs;
-use crate::model::{AttemptId, IllegalTransition, MachineId, Span};
+use crate::model::{AttemptId, IllegalTransition, MachineId, Money, Span};
 use crate::planner::Violation;
 use crate::provider::Provider;
 use crate::remote::{Remote, Session};
@@ -18,8 +18,10 @@ use crate::spec::PipelineLimits;
 use crate::store::{Store, StoreError};
 
 use super::books::Books;
+use super::capacity::FailureBudget;
 use super::draft::Draft;
 use super::journal::{self, Pending, Waiting, Watch};
+use super::launcher::Gathering;
 
 /// What the engine is made of; the composition root chooses the concrete types.
 #[derive(Debug, Clone)]
@@ -51,6 +53,12 @@ pub struct Settings {
     pub connect_timeout: Span,
     /// Time between asking a build's processes to end and forcing them.
     pub stop_grace: Span,
+    /// A build that finds no capacity anywhere for this long is given up.
+    pub capacity_wait: Span,
+    /// What failed launches of one image may cost in an hour.
+    pub failure_budget: FailureBudget,
+    /// Interruptions of an image within minutes after which it leaves spare capacity alone.
+    pub spot_interruptions: u32,
     /// Limits of pipeline documents.
     pub pipeline_limits: PipelineLimits,
 }
@@ -62,6 +70,12 @@ impl Default for Settings {
             lease: Span::from_secs(10 * 60),
             connect_timeout: Span::from_secs(10),
             stop_grace: Span::from_secs(10),
+            capacity_wait: Span::from_secs(6 * 3_600),
+            failure_budget: FailureBudget {
+                launches: 20,
+                money: Money::from_micros(1_000_000),
+            },
+            spot_interruptions: 5,
             pipeline_limits: PipelineLimits::default(),
         }
     }
@@ -90,6 +104,10 @@ pub struct Engine {
     pub(super) sessions: Mutex<BTreeMap<MachineId, Arc<dyn Session>>>,
     /// Wakes the driver of an attempt to look at its build's wish to end.
     pub(super) drivers: Mutex<BTreeMap<AttemptId, Arc<Notify>>>,
+    /// Launches that are being gathered.
+    pub(super) gathering: Mutex<Gathering>,
+    /// Makes the resolver look again.
+    pub(super) resolve_nudge: Notify,
     /// Held from looking up an Idempotency-Key to the commit of what came with it.
     pub(super) keyed_submissions: tokio::sync::Mutex<()>,
     nudge: Notify,
@@ -145,6 +163,8 @@ impl Engine {
             epoch: Mutex::new(epoch),
             sessions: Mutex::default(),
             drivers: Mutex::default(),
+            gathering: Mutex::default(),
+            resolve_nudge: Notify::new(),
             keyed_submissions: tokio::sync::Mutex::default(),
             nudge: Notify::new(),
             ready: AtomicBool::new(false),

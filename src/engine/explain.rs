@@ -176,8 +176,17 @@ fn what_helps(books: &Books, why: &planner::Blocked) -> String {
                  limits.machines of policy {name:?} (`dormouse apply`)."
             )
         }
-        planner::Blocked::Cooling(until) | planner::Blocked::Backoff(until) => {
+        planner::Blocked::Paused(_, planner::Paused { until, .. })
+        | planner::Blocked::Backoff(until) => {
             format!("The next try is at {until}; `dormouse events` shows what failed.")
+        }
+        planner::Blocked::Dry(_, until) => format!(
+            "The next try is at {until}. More types, zones or markets in the image's shapes and \
+             policy give it more places to find capacity."
+        ),
+        planner::Blocked::Unresolved(image) => {
+            let name = books.snapshot.image(*image).map_or("", |image| &image.name);
+            format!("Its provider is asked; `dormouse events --image {name}` shows what it said.")
         }
     }
 }
@@ -201,8 +210,14 @@ fn bound(
             format!("It was bound to {id} ({image}) {age} ago, which is booting."),
             "It starts when the machine is ready.".to_owned(),
         ),
+        MachineState::Waking { .. } => (
+            format!("It was bound to {id} ({image}) {age} ago, which is being woken."),
+            "It starts when the machine is ready.".to_owned(),
+        ),
         MachineState::Idle { .. }
         | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
         | MachineState::Draining { .. }
         | MachineState::Gone { .. } => (
             format!("It was bound to {id} ({image}) {age} ago."),

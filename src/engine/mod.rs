@@ -12,6 +12,7 @@
 mod attempt;
 mod books;
 mod bring_up;
+mod capacity;
 mod catalogue;
 mod desk;
 mod draft;
@@ -25,16 +26,21 @@ mod front_desk;
 mod index;
 mod intake;
 mod journal;
+mod launcher;
 mod outcome;
 mod reconcile;
+mod resolve;
 mod retry;
 mod run;
 mod sessions;
+mod sleep;
+mod spot;
 mod sweep;
 mod verify;
 mod wish;
 
-pub use books::{DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_LIFETIME, DEFAULT_MAX_MACHINES};
+pub use books::{DEFAULT_ASLEEP_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ASLEEP, DEFAULT_MAX_LIFETIME, DEFAULT_MAX_MACHINES};
+pub use capacity::FailureBudget;
 pub use desk::{
     Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,
 };

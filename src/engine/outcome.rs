@@ -17,6 +17,8 @@ const LONGEST_RETRY_WAIT: Span = Span::from_secs(120);
 pub(super) enum MachineAfter {
     /// It can take the next build.
     Idle,
+    /// It could not be woken, and sleeps on.
+    Asleep,
     /// It must go, for this reason.
     Drain(Reason),
 }
@@ -93,14 +95,37 @@ fn release_machine(
                 },
             )
         }
+        (
+            MachineState::Waking { instance, .. },
+            after @ (MachineAfter::Idle | MachineAfter::Asleep),
+        ) => {
+            let instance = instance.clone();
+            let next = match after {
+                MachineAfter::Asleep => MachineState::Asleep { instance },
+                MachineAfter::Idle | MachineAfter::Drain(_) => MachineState::Waking {
+                    instance,
+                    claim: None,
+                },
+            };
+            (Category::Boot, next)
+        }
         (state, MachineAfter::Drain(reason)) => {
             let instance = state.instance().cloned();
             (Category::Boot, MachineState::Draining { instance, reason })
         }
         // They have no claim, so they never get here.
         (
-            MachineState::Idle { .. } | MachineState::Draining { .. } | MachineState::Gone { .. },
-            MachineAfter::Idle,
+            MachineState::Idle { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Asleep { .. }
+            | MachineState::Draining { .. }
+            | MachineState::Gone { .. },
+            MachineAfter::Idle | MachineAfter::Asleep,
+        )
+        // Only a machine that is being woken goes back to sleep.
+        | (
+            MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Busy { .. },
+            MachineAfter::Asleep,
         ) => return Ok(()),
     };
     let message = match &next {
@@ -109,6 +134,9 @@ fn release_machine(
         | MachineState::Booting { .. }
         | MachineState::Idle { .. }
         | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. }
         | MachineState::Gone { .. } => None,
     };
     let payer = draft.payer(claim.0, Some(claim.1));
@@ -121,7 +149,9 @@ fn release_machine(
 
 const fn work_category(outcome: &Outcome) -> Category {
     match outcome {
-        Outcome::Infrastructure(_) => Category::Retry,
+        Outcome::Infrastructure(_) | Outcome::Interrupted(_) | Outcome::NotLaunched(_) => {
+            Category::Retry
+        }
         Outcome::Exited(_) | Outcome::TimedOut | Outcome::Canceled => Category::Work,
     }
 }
@@ -138,16 +168,26 @@ fn end_or_requeue(
     let result = match (outcome, &build.cancel) {
         (Outcome::Exited(0), _) => BuildResult::Success,
         (Outcome::TimedOut, _) => BuildResult::TimedOut,
-        (Outcome::Canceled | Outcome::Infrastructure(_) | Outcome::Exited(_), Some(cancel)) => {
+        (
+            Outcome::Canceled
+            | Outcome::Infrastructure(_)
+            | Outcome::Interrupted(_)
+            | Outcome::NotLaunched(_)
+            | Outcome::Exited(_),
+            Some(cancel),
+        ) => {
             let (result, reason) = (cancel.result, cancel.reason.clone());
             return finish_build(draft, id, result, &reason);
         }
         (Outcome::Exited(_), None) => BuildResult::Failure,
         (Outcome::Canceled, None) => BuildResult::Canceled,
-        (Outcome::Infrastructure(_), None) if build.attempts < build.spec.max_attempts => {
+        (Outcome::NotLaunched(_), None) => return queue_again(draft, id, verdict),
+        (Outcome::Infrastructure(_) | Outcome::Interrupted(_), None)
+            if build.attempts - build.spared < build.spec.max_attempts =>
+        {
             return requeue(draft, id, verdict);
         }
-        (Outcome::Infrastructure(_), None) => BuildResult::InfraFailure,
+        (Outcome::Infrastructure(_) | Outcome::Interrupted(_), None) => BuildResult::InfraFailure,
     };
     finish_build(draft, id, result, verdict)
 }
@@ -156,10 +196,11 @@ fn requeue(draft: &mut Draft<'_>, id: BuildId, verdict: &str) -> Result<(), Ille
     let Some(build) = draft.books.builds.get(&id) else {
         return Ok(());
     };
-    let not_before = draft.now + retry_wait(build.attempts);
+    let tries = build.attempts - build.spared;
+    let not_before = draft.now + retry_wait(tries);
     let message = format!(
-        "attempt {} of {} failed: {verdict}; next one at {not_before}",
-        build.attempts, build.spec.max_attempts
+        "attempt {tries} of {} failed: {verdict}; next one at {not_before}",
+        build.spec.max_attempts
     );
     draft.enter_build(
         id,
@@ -169,6 +210,29 @@ fn requeue(draft: &mut Draft<'_>, id: BuildId, verdict: &str) -> Result<(), Ille
         },
         message,
     )?;
+    Ok(())
+}
+
+/// Queues a build anew that got no machine, which is no fault of anything that ran: the planner
+/// knows by now where not to look again. Should it not, it looks less and less often.
+fn queue_again(draft: &mut Draft<'_>, id: BuildId, why: &str) -> Result<(), IllegalTransition> {
+    /// As many rungs as a ladder of markets and images commonly has.
+    const AT_ONCE: u32 = 4;
+    let Some(spared) = draft.change_build(id, |build| {
+        build.spared += 1;
+        build.spared
+    }) else {
+        return Ok(());
+    };
+    let not_before = match spared.checked_sub(AT_ONCE) {
+        None | Some(0) => draft.now,
+        Some(more) => draft.now + retry_wait(more),
+    };
+    let queued = BuildState::Queued {
+        since: draft.now,
+        not_before,
+    };
+    draft.enter_build(id, queued, format!("no machine was launched for it: {why}"))?;
     Ok(())
 }
 

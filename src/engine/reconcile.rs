@@ -5,23 +5,27 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, BuildId, BuildState, Category, Change, Cursor, EventKind,
-    IllegalTransition, Image, Machine, MachineId, MachineKeys, MachineState, Money, Shape, Span,
-    Subject, Timestamp,
+    Attempt, AttemptId, AttemptState, BuildId, BuildResult, BuildState, Category, Change, Cursor,
+    EventKind, IllegalTransition, Image, Machine, MachineId, MachineKeys, MachineState, Money,
+    Offering, Span, Subject, Timestamp,
 };
-use crate::planner::{self, Action, Plan};
+use crate::planner::{self, Action, ImageIndex, Plan};
 use crate::remote::machine_keys;
 
 use super::draft::Draft;
 use super::engine::{Engine, Fault};
+use super::outcome::finish_build;
+use super::sleep::becomes;
 
 /// A pass is made at least this often, whatever was missed.
 const LONGEST_PAUSE: Span = Span::from_secs(5);
 
 /// A recorded decision that is ready to be carried out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Effect {
     BringUp(MachineId),
+    Launch(MachineId, Vec<Offering>),
+    Sleep(MachineId),
     Drive(AttemptId),
     End(MachineId),
 }
@@ -94,6 +98,8 @@ impl Engine {
         let engine = Arc::clone(self);
         match effect {
             Effect::BringUp(machine) => self.spawn(engine.bring_up(machine)),
+            Effect::Launch(machine, offerings) => self.gather(machine, offerings),
+            Effect::Sleep(machine) => self.spawn(engine.fall_asleep(machine)),
             Effect::Drive(attempt) => self.spawn(engine.drive(attempt)),
             Effect::End(machine) => self.spawn(engine.end_machine(machine)),
         }
@@ -118,35 +124,51 @@ impl Engine {
             Action::Launch {
                 machine,
                 image,
-                shape,
+                offerings,
                 build,
                 attempt,
                 ..
+            } => self.record_launch_of(draft, *machine, (*image, offerings), (*build, *attempt)),
+            Action::Wake {
+                machine,
+                offering,
+                build,
+                attempt,
             } => {
-                let Some(image) = draft.books.image_at(*image).cloned() else {
-                    return Ok(None);
-                };
-                let Some(shape) = image.spec.shapes.get(*shape).cloned() else {
-                    return Ok(None);
-                };
-                draft.record(Change::PutMachineKeys(self.new_keys(*machine)?));
-                intend(draft, *machine, &image, shape, (*build, *attempt));
-                bind(
-                    draft,
-                    (*build, *attempt),
-                    *machine,
-                    "a machine that is launched for it",
-                )?;
+                let claim = (*build, *attempt);
+                wake(draft, *machine, *offering, claim)?;
+                bind(draft, claim, *machine, "a machine that is woken for it")?;
                 Ok(Some(Effect::BringUp(*machine)))
+            }
+            Action::Sleep { machine, how } => {
+                let state = draft.books.machines.get(machine).map(|m| &m.state);
+                let Some(instance) = state.and_then(MachineState::instance).cloned() else {
+                    return Ok(None);
+                };
+                let next = MachineState::FallingAsleep {
+                    instance,
+                    how: *how,
+                };
+                draft.enter_machine(*machine, next, Some((Category::Idle, None)))?;
+                let message = format!("put to sleep ({})", how.word());
+                draft.event(Subject::Machine(*machine), EventKind::MachineNote, message);
+                Ok(Some(Effect::Sleep(*machine)))
+            }
+            Action::GiveUp { build, reason } => {
+                finish_build(draft, *build, BuildResult::InfraFailure, reason)?;
+                Ok(None)
             }
             Action::Drain { machine, reason } => {
                 let Some(state) = draft.books.machines.get(machine).map(|m| &m.state) else {
                     return Ok(None);
                 };
                 let category = match state {
-                    MachineState::Idle { .. } => Category::Idle,
+                    MachineState::Idle { .. }
+                    | MachineState::FallingAsleep { .. }
+                    | MachineState::Asleep { .. } => Category::Idle,
                     MachineState::Intended { .. }
                     | MachineState::Booting { .. }
+                    | MachineState::Waking { .. }
                     | MachineState::Busy { .. }
                     | MachineState::Draining { .. }
                     | MachineState::Gone { .. } => Category::Boot,
@@ -166,7 +188,37 @@ impl Engine {
 }
 
 impl Engine {
-    fn new_keys(&self, machine: MachineId) -> Result<MachineKeys, IllegalTransition> {
+    /// Records the intent; a provider with a fleet gets it with others like it, any other at once.
+    fn record_launch_of(
+        &self,
+        draft: &mut Draft<'_>,
+        machine: MachineId,
+        (index, places): (ImageIndex, &[usize]),
+        claim: (BuildId, AttemptId),
+    ) -> Result<Option<Effect>, IllegalTransition> {
+        let Some(image) = draft.books.image_at(index).cloned() else {
+            return Ok(None);
+        };
+        let offerings = draft.books.offerings_at(&image, places);
+        let Some(cheapest) = offerings.first() else {
+            return Ok(None);
+        };
+        let provider = self.provider(&image.spec.provider);
+        let has_fleet = provider.is_some_and(|provider| provider.fleet().is_some());
+        if !has_fleet {
+            draft.record(Change::PutMachineKeys(self.new_keys(machine)?));
+        }
+        intend(draft, machine, &image, cheapest, claim);
+        let what = "a machine that is launched for it";
+        bind(draft, claim, machine, what)?;
+        Ok(Some(if has_fleet {
+            Effect::Launch(machine, offerings)
+        } else {
+            Effect::BringUp(machine)
+        }))
+    }
+
+    pub(super) fn new_keys(&self, machine: MachineId) -> Result<MachineKeys, IllegalTransition> {
         let (mut host, mut client) = ([0_u8; 32], [0_u8; 32]);
         self.parts.ids.fill(&mut host);
         self.parts.ids.fill(&mut client);
@@ -210,13 +262,52 @@ fn claim(
             None,
             None,
         ),
+        MachineState::Waking { instance, .. } => (
+            MachineState::Waking {
+                instance: instance.clone(),
+                claim: Some(claim),
+            },
+            None,
+            None,
+        ),
         MachineState::Intended { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
         | MachineState::Busy { .. }
         | MachineState::Draining { .. }
         | MachineState::Gone { .. } => (MachineState::Intended { claim: Some(claim) }, None, None),
     };
     draft.enter_machine(id, next, bill)?;
     Ok(effect)
+}
+
+/// Begins to wake a machine, as what the plan says.
+fn wake(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    place: usize,
+    claim: (BuildId, AttemptId),
+) -> Result<(), IllegalTransition> {
+    let Some(machine) = draft.books.machines.get(&id) else {
+        return Ok(());
+    };
+    let MachineState::Asleep { instance } = machine.state.clone() else {
+        return Ok(());
+    };
+    let key = (machine.image.clone(), machine.image_version);
+    let image = draft.books.images.get(&key).cloned();
+    let offering = image.map(|image| draft.books.offerings_at(&image, &[place]));
+    if let Some(offering) = offering.unwrap_or_default().first() {
+        draft.change_machine(id, |machine| becomes(machine, offering));
+    }
+    let next = MachineState::Waking {
+        instance,
+        claim: Some(claim),
+    };
+    draft.enter_machine(id, next, Some((Category::Idle, None)))?;
+    let subject = Subject::Machine(id);
+    draft.event(subject, EventKind::MachineNote, "woken for a build".to_owned());
+    Ok(())
 }
 
 fn bind(
@@ -254,12 +345,16 @@ fn intend(
     draft: &mut Draft<'_>,
     id: MachineId,
     image: &Image,
-    shape: Shape,
+    offering: &Offering,
     claim: (BuildId, AttemptId),
 ) {
+    let shape = offering.shape.clone();
     let message = format!(
         "launch of image {} version {} on {} at {}",
-        image.name, image.version, shape.name, shape.price_usd_micro_per_hour
+        image.name,
+        image.version,
+        offering.pool(),
+        shape.price_usd_micro_per_hour
     );
     draft.insert_machine(Machine {
         id,
@@ -267,6 +362,11 @@ fn intend(
         image_version: image.version,
         provider: image.spec.provider.clone(),
         shape,
+        zone: offering.zone.clone(),
+        market: offering.market,
+        asleep_usd_micro_per_hour: offering.asleep,
+        launch: None,
+        tariff: None,
         launched_for: Some(claim.0),
         state: MachineState::Intended { claim: Some(claim) },
         since: draft.now,

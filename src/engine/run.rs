@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{MachineId, MachineState, Span};
+use crate::model::{Launch, Machine, MachineState, Span};
 
 use super::books::Books;
+use super::capacity::FAILURE_WINDOW;
 use super::engine::{Engine, Epoch, Fault, chain};
 
 /// First wait before the state is loaded anew after a fault; doubles up to the longest.
@@ -40,8 +41,16 @@ impl Engine {
     async fn run_epoch(self: &Arc<Self>, shutdown: &CancellationToken) -> Result<(), Fault> {
         let open = self.parts.store.open_work().await?;
         let (epoch, mut faults) = Epoch::new();
-        self.begin_epoch(epoch.clone(), Books::load(open));
+        let since = self.parts.clock.now() - FAILURE_WINDOW;
+        let ended = self.parts.store.ended_machines(since).await?;
+        let mut books = Books::load(open);
+        books.count_failures(&ended, self.parts.settings.failure_budget);
+        books.snapshot.capacity_wait = Some(self.parts.settings.capacity_wait);
+        self.begin_epoch(epoch.clone(), books);
         self.adopt();
+        for provider in self.parts.providers.values() {
+            self.spawn(Arc::clone(self).interruption_loop(Arc::clone(provider)));
+        }
         for task in [
             tokio::spawn(
                 epoch
@@ -60,6 +69,12 @@ impl Engine {
                     .token
                     .clone()
                     .run_until_cancelled_owned(Self::lease_loop(Arc::clone(self))),
+            ),
+            tokio::spawn(
+                epoch
+                    .token
+                    .clone()
+                    .run_until_cancelled_owned(Self::resolve_loop(Arc::clone(self))),
             ),
         ] {
             epoch.tasks.spawn(task);
@@ -80,27 +95,50 @@ impl Engine {
 
     /// Takes up every machine where the books have it.
     fn adopt(self: &Arc<Self>) {
-        let machines: Vec<(MachineId, MachineState)> = self
-            .books()
-            .machines
-            .values()
-            .map(|m| (m.id, m.state.clone()))
-            .collect();
-        for (id, state) in machines {
-            let engine = Arc::clone(self);
-            match state {
-                MachineState::Intended { .. } | MachineState::Booting { .. } => {
-                    self.spawn(engine.bring_up(id));
+        let (machines, launches) = {
+            let books = self.books();
+            let machines: Vec<Machine> = books.machines.values().cloned().collect();
+            let launches: Vec<Launch> = books.launches.values().cloned().collect();
+            (machines, launches)
+        };
+        for machine in machines {
+            self.adopt_machine(&machine);
+        }
+        for launch in launches {
+            self.spawn(Arc::clone(self).send_launch(launch));
+        }
+    }
+
+    fn adopt_machine(self: &Arc<Self>, machine: &Machine) {
+        let (id, engine) = (machine.id, Arc::clone(self));
+        let provider = self.provider(&machine.provider);
+        let has_fleet = provider.is_some_and(|provider| provider.fleet().is_some());
+        match &machine.state {
+            // A recorded launch is sent again; one that was not recorded was never sent.
+            MachineState::Intended { .. } if has_fleet => {
+                let open = machine.launch.is_some_and(|launch| {
+                    self.books().launches.contains_key(&launch)
+                });
+                if !open {
+                    self.spawn(engine.never_sent(id));
                 }
-                MachineState::Busy {
-                    claim: (_, attempt),
-                    ..
-                } => self.spawn(engine.drive(attempt)),
-                MachineState::Draining { .. } => self.spawn(engine.end_machine(id)),
-                // An idle one is looked after by its next build, the lease loop and the sweep; one that
-                // is gone is not in the books.
-                MachineState::Idle { .. } | MachineState::Gone { .. } => {}
             }
+            MachineState::Intended { .. }
+            | MachineState::Booting { .. }
+            | MachineState::Waking { .. } => self.spawn(engine.bring_up(id)),
+            MachineState::Busy {
+                claim: (_, attempt),
+                ..
+            } => {
+                self.spawn(engine.drive(*attempt));
+                self.spawn(Arc::clone(self).watch_notice(id));
+            }
+            MachineState::FallingAsleep { .. } => self.spawn(engine.fall_asleep(id)),
+            MachineState::Draining { .. } => self.spawn(engine.end_machine(id)),
+            // It is looked after by its next build, the lease loop and the sweep.
+            MachineState::Idle { .. } => self.spawn(engine.watch_notice(id)),
+            // One that is asleep waits for a build or for its time; one that is gone is in no book.
+            MachineState::Asleep { .. } | MachineState::Gone { .. } => {}
         }
     }
 }

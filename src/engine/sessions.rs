@@ -53,13 +53,14 @@ impl Engine {
         id: MachineId,
         endpoint: crate::model::Endpoint,
     ) -> Result<Arc<dyn Session>, NoSession> {
-        let user = {
+        let (user, provider) = {
             let books = self.books();
             let machine = books.machines.get(&id).ok_or(NoSession::NotUp)?;
             let image = books
                 .images
                 .get(&(machine.image.clone(), machine.image_version));
-            image.ok_or(NoSession::NotUp)?.spec.login.user.clone()
+            let user = image.ok_or(NoSession::NotUp)?.spec.login.user.clone();
+            (user, self.provider(&machine.provider).cloned())
         };
         let keys = self
             .parts
@@ -69,6 +70,7 @@ impl Engine {
             .ok_or(NoSession::NotUp)?;
         let target = Target {
             endpoint,
+            jump: provider.and_then(|provider| provider.reach().jump),
             user,
             client_private: keys.client_private,
             host_public: keys.host_public,

@@ -4,16 +4,16 @@
 //! No complete answer, no destruction: absence counts only in complete listings, several of them.
 //! Only instances with our tag are ever listed; machines on hold are left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backoff::backoff::Backoff;
 
 use crate::model::{
     Category, Change, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Outcome,
-    Reason, Span, Subject, Timestamp,
+    Pool, Reason, Span, Subject, Timestamp,
 };
-use crate::provider::{AbsenceProof, Instance, InstanceState, Listing, Provider};
+use crate::provider::{AbsenceProof, Instance, InstanceState, Listing, Origin, Provider};
 
 use super::draft::Draft;
 use super::engine::Engine;
@@ -75,6 +75,16 @@ impl Engine {
                         tracing::warn!(provider = provider.name(), %error, "no listing");
                     }
                 }
+                match provider.sweep_residue(self.parts.clock.now()).await {
+                    Ok(removed) => {
+                        for thing in removed {
+                            tracing::warn!(provider = provider.name(), thing, "removed what was left");
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(provider = provider.name(), %error, "leftovers not swept");
+                    }
+                }
             }
             self.parts
                 .clock
@@ -91,26 +101,38 @@ impl Engine {
         memory: &mut Memory,
     ) {
         let now = self.parts.clock.now();
-        let found: BTreeMap<MachineId, &Instance> = listing
+        let found: BTreeMap<&InstanceId, &Instance> = listing
             .instances
             .iter()
-            .map(|instance| (instance.machine, instance))
+            .map(|instance| (&instance.id, instance))
             .collect();
-        for id in self.launched_machines(provider.name()) {
-            match found.get(&id).map(|instance| instance.state) {
-                Some(InstanceState::Pending | InstanceState::Running) => {
+        for (id, instance, expected) in self.launched_machines(provider.name()) {
+            let instance = found.get(&instance).copied();
+            match instance.map(|instance| (instance.state, expected)) {
+                Some((InstanceState::Pending | InstanceState::Running, Expected::Awake))
+                | Some((InstanceState::Asleep | InstanceState::FallingAsleep, Expected::Asleep))
+                // Between two states; the task that moves it looks after it.
+                | Some((InstanceState::Pending | InstanceState::Running | InstanceState::FallingAsleep | InstanceState::Asleep, Expected::Either)) => {
                     memory.absent.remove(&id);
                 }
-                Some(InstanceState::Stopping | InstanceState::Terminated) => {
-                    self.machine_lost(id, "its instance was ended from outside")
+                Some((InstanceState::Pending | InstanceState::Running, Expected::Asleep)) => {
+                    self.machine_lost(id, Loss::Failed("its instance was started from outside".to_owned()))
                         .await;
+                }
+                Some((InstanceState::Asleep | InstanceState::FallingAsleep, Expected::Awake)) => {
+                    self.machine_lost(id, Loss::Failed("its instance was stopped from outside".to_owned()))
+                        .await;
+                }
+                Some((InstanceState::Stopping | InstanceState::Terminated, _)) => {
+                    self.machine_lost(id, Loss::of(instance)).await;
                 }
                 None if listing.complete => {
                     let absence = Absence::again(memory.absent.get(&id).copied(), now);
                     memory.absent.insert(id, absence);
                     if absence.proves(provider.absence_proof(), now) {
                         memory.absent.remove(&id);
-                        self.machine_lost(id, "its instance is gone").await;
+                        let loss = Loss::Failed("its instance is gone".to_owned());
+                        self.machine_lost(id, loss).await;
                     }
                 }
                 None => {}
@@ -120,48 +142,64 @@ impl Engine {
         self.end_orphans(provider, orphans).await;
     }
 
-    /// Machines whose instance should be there.
-    fn launched_machines(&self, provider: &str) -> Vec<MachineId> {
+    /// Machines whose instance should be there, and what it should be doing.
+    fn launched_machines(&self, provider: &str) -> Vec<(MachineId, InstanceId, Expected)> {
         let books = self.books();
-        let up = books.machines.values().filter(|machine| {
-            machine.provider == provider
-                && match machine.state {
-                    MachineState::Booting { .. }
-                    | MachineState::Idle { .. }
-                    | MachineState::Busy { .. } => true,
-                    // Not launched for all we know, or being ended by a task of its own.
-                    MachineState::Intended { .. }
-                    | MachineState::Draining { .. }
-                    | MachineState::Gone { .. } => false,
+        let of_it = books.machines.values().filter(|m| m.provider == provider);
+        let expected = of_it.filter_map(|machine| {
+            let expected = match machine.state {
+                MachineState::Booting { .. }
+                | MachineState::Idle { .. }
+                | MachineState::Busy { .. } => Expected::Awake,
+                MachineState::Asleep { .. } => Expected::Asleep,
+                MachineState::FallingAsleep { .. } | MachineState::Waking { .. } => {
+                    Expected::Either
                 }
+                // Not launched for all we know, or being ended by a task of its own.
+                MachineState::Intended { .. }
+                | MachineState::Draining { .. }
+                | MachineState::Gone { .. } => return None,
+            };
+            Some((machine.id, machine.state.instance()?.clone(), expected))
         });
-        up.map(|machine| machine.id).collect()
+        expected.collect()
     }
 
     /// A machine vanished under us: its build gets another try.
-    async fn machine_lost(self: &Arc<Self>, id: MachineId, why: &str) {
+    async fn machine_lost(self: &Arc<Self>, id: MachineId, loss: Loss) {
+        let why = loss.why();
         tracing::warn!(machine.id = %id, why, "machine lost");
         let mut attempt = None;
         let written = self.write_durably(|draft| {
             let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
                 return Ok(());
             };
-            let reason = Reason::Failed(why.to_owned());
+            let (reason, outcome) = loss.consequence();
+            note_reclaim(draft, id, &loss, self.parts.settings.spot_interruptions);
             match state {
                 MachineState::Booting {
                     claim: Some((_, id)),
                     ..
                 }
+                | MachineState::Waking {
+                    claim: Some((_, id)),
+                    ..
+                }
                 | MachineState::Busy { claim: (_, id), .. } => {
                     attempt = Some(id);
-                    let outcome = Outcome::Infrastructure(why.to_owned());
                     end_attempt(draft, id, &outcome, why, MachineAfter::Drain(reason))?;
                 }
                 MachineState::Booting {
                     claim: None,
                     instance,
+                }
+                | MachineState::Waking {
+                    claim: None,
+                    instance,
                 } => drain_lost(draft, id, instance, reason, Category::Boot)?,
-                MachineState::Idle { instance, .. } => {
+                MachineState::Idle { instance, .. }
+                | MachineState::FallingAsleep { instance, .. }
+                | MachineState::Asleep { instance } => {
                     drain_lost(draft, id, instance, reason, Category::Idle)?;
                 }
                 MachineState::Intended { .. }
@@ -184,11 +222,24 @@ impl Engine {
     /// Instances that are in no book, seen often enough and old enough.
     fn orphans(&self, listing: &Listing, memory: &mut Memory, now: Timestamp) -> Vec<InstanceId> {
         let books = self.books();
+        let ours: BTreeSet<&InstanceId> = books
+            .machines
+            .values()
+            .filter_map(|machine| machine.state.instance())
+            .collect();
         let is_orphan = |instance: &&Instance| {
-            !books.machines.contains_key(&instance.machine)
+            let is_expected = match instance.origin {
+                Origin::Machine(id) => books.machines.contains_key(&id),
+                Origin::Launch(id) => books.launches.contains_key(&id),
+            };
+            !is_expected
+                && !ours.contains(&instance.id)
                 && matches!(
                     instance.state,
-                    InstanceState::Pending | InstanceState::Running
+                    InstanceState::Pending
+                        | InstanceState::Running
+                        | InstanceState::Asleep
+                        | InstanceState::FallingAsleep
                 )
                 && now.since(instance.launched_at) >= ORPHAN_AGE
         };
@@ -234,10 +285,12 @@ impl Engine {
         pauses.reset();
         let mut absence = None;
         loop {
-            let Some((provider, instance)) = self.draining(id) else {
+            let Some((provider, instance, is_open)) = self.draining(id) else {
                 return;
             };
-            if let Some(provider) = self.provider(&provider).cloned() {
+            let provider = self.provider(&provider).cloned();
+            // Its launch may still be answered: then its instance is known by name.
+            if let Some(provider) = provider.filter(|_| !is_open) {
                 match end_once(
                     &provider,
                     id,
@@ -260,17 +313,23 @@ impl Engine {
         }
     }
 
-    fn draining(&self, id: MachineId) -> Option<(String, Option<InstanceId>)> {
+    /// Provider and instance of a draining machine, and whether its launch is not settled yet.
+    fn draining(&self, id: MachineId) -> Option<(String, Option<InstanceId>, bool)> {
         let books = self.books();
         let machine = books.machines.get(&id)?;
         match &machine.state {
             MachineState::Draining { instance, .. } => {
-                Some((machine.provider.clone(), instance.clone()))
+                let launch = machine.launch.filter(|_| instance.is_none());
+                let is_open = launch.is_some_and(|id| books.launches.contains_key(&id));
+                Some((machine.provider.clone(), instance.clone(), is_open))
             }
             MachineState::Intended { .. }
             | MachineState::Booting { .. }
             | MachineState::Idle { .. }
             | MachineState::Busy { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Asleep { .. }
+            | MachineState::Waking { .. }
             | MachineState::Gone { .. } => None,
         }
     }
@@ -302,6 +361,76 @@ impl Engine {
     }
 }
 
+/// What the instance of a machine should be doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// It is up, or on its way.
+    Awake,
+    /// It is stopped.
+    Asleep,
+    /// It is on its way from one to the other.
+    Either,
+}
+
+/// How a machine was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Loss {
+    /// Its provider took it back.
+    Reclaimed(String),
+    /// In any other way.
+    Failed(String),
+}
+
+impl Loss {
+    /// As a listing shows it.
+    fn of(instance: Option<&Instance>) -> Self {
+        let why = instance.and_then(|instance| instance.why.clone());
+        match instance {
+            Some(instance) if instance.is_reclaimed => {
+                Self::Reclaimed(why.unwrap_or_else(|| "its provider took it back".to_owned()))
+            }
+            Some(_) | None => Self::Failed(match why {
+                Some(why) => format!("its instance was ended from outside: {why}"),
+                None => "its instance was ended from outside".to_owned(),
+            }),
+        }
+    }
+
+    fn why(&self) -> &str {
+        match self {
+            Self::Reclaimed(why) | Self::Failed(why) => why,
+        }
+    }
+
+    /// What follows for the machine, and for the attempt on it.
+    fn consequence(&self) -> (Reason, Outcome) {
+        match self.clone() {
+            Self::Reclaimed(why) => (Reason::Interrupted(why.clone()), Outcome::Interrupted(why)),
+            Self::Failed(why) => (Reason::Failed(why.clone()), Outcome::Infrastructure(why)),
+        }
+    }
+}
+
+/// A machine that was taken back without a notice tells as much of its pool as one with.
+fn note_reclaim(draft: &mut Draft<'_>, id: MachineId, loss: &Loss, most: u32) {
+    let is_news = matches!(loss, Loss::Reclaimed(_)) && !draft.books.interrupted.contains_key(&id);
+    let Some(machine) = draft.books.machines.get(&id).filter(|_| is_news) else {
+        return;
+    };
+    let key = (machine.image.clone(), machine.image_version);
+    let pool = Pool {
+        shape: machine.shape.name.clone(),
+        zone: machine.zone.clone(),
+        market: machine.market,
+    };
+    let Some(image) = draft.books.images.get(&key).cloned() else {
+        return;
+    };
+    if let Some(note) = draft.books.taken_back(&image, pool, draft.now, most) {
+        draft.event(Subject::Image(image.name.clone()), EventKind::ImageNote, note);
+    }
+}
+
 /// Ends a machine without a build that vanished.
 fn drain_lost(
     draft: &mut Draft<'_>,
@@ -329,8 +458,8 @@ async fn end_once(
     now: Timestamp,
 ) -> Result<bool, crate::provider::ProviderError> {
     let is_known = instance.is_some();
-    if let Some(id) = instance {
-        for result in provider.terminate(&[id]).await {
+    if let Some(id) = &instance {
+        for result in provider.terminate(std::slice::from_ref(id)).await {
             result?;
         }
     }
@@ -338,7 +467,10 @@ async fn end_once(
     let found = listing
         .instances
         .iter()
-        .find(|found| found.machine == machine);
+        .find(|found| match &instance {
+            Some(id) => found.id == *id,
+            None => found.origin == Origin::Machine(machine),
+        });
     match found.map(|found| found.state) {
         Some(InstanceState::Terminated) => return Ok(true),
         None if listing.complete => {
@@ -349,7 +481,13 @@ async fn end_once(
             }
         }
         None => {}
-        Some(InstanceState::Pending | InstanceState::Running | InstanceState::Stopping) => {
+        Some(
+            InstanceState::Pending
+            | InstanceState::Running
+            | InstanceState::FallingAsleep
+            | InstanceState::Asleep
+            | InstanceState::Stopping,
+        ) => {
             *absence = None;
         }
     }

@@ -147,7 +147,9 @@ fn is_coming(draft: &Draft<'_>, id: MachineId) -> bool {
     draft.books.machines.get(&id).is_some_and(|machine| {
         matches!(
             machine.state,
-            MachineState::Intended { .. } | MachineState::Booting { .. }
+            MachineState::Intended { .. }
+                | MachineState::Booting { .. }
+                | MachineState::Waking { .. }
         )
     })
 }
@@ -161,8 +163,14 @@ fn end_idle(
         return Ok(Err(not_found("machine", id)));
     };
     let (instance, category) = match &machine.state {
-        MachineState::Idle { instance, .. } => (Some(instance.clone()), Category::Idle),
+        MachineState::Idle { instance, .. }
+        | MachineState::FallingAsleep { instance, .. }
+        | MachineState::Asleep { instance } => (Some(instance.clone()), Category::Idle),
         MachineState::Booting {
+            instance,
+            claim: None,
+        }
+        | MachineState::Waking {
             instance,
             claim: None,
         } => (Some(instance.clone()), Category::Boot),
@@ -170,6 +178,7 @@ fn end_idle(
         MachineState::Draining { .. } => return Ok(Ok(machine.clone())),
         MachineState::Intended { .. }
         | MachineState::Booting { .. }
+        | MachineState::Waking { .. }
         | MachineState::Busy { .. }
         | MachineState::Gone { .. } => {
             let build = machine.state.claim().map(|(build, _)| build.to_string());

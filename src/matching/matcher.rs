@@ -12,7 +12,7 @@ use crate::model::{
 /// An image that can build something. The order of the fields is the order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Candidate<'a> {
-    /// Price of its cheapest shape.
+    /// Price of its cheapest shape; nothing when its provider finds its shapes.
     pub price: Rate,
     /// Capabilities it has beyond those that were asked for: fewer are more specific.
     pub spare: u32,
@@ -20,8 +20,6 @@ pub struct Candidate<'a> {
     pub image: &'a str,
     /// The image's version.
     pub version: u32,
-    /// Place of its cheapest shape in `ImageSpec::shapes`.
-    pub shape: usize,
 }
 
 /// A catalogue that answers for many requirements.
@@ -205,15 +203,13 @@ impl<'a> Listed<'a> {
         }
         let capabilities = &image.spec.capabilities;
         let there = capabilities.values().filter(|value| value.is_there());
-        let shapes = image.spec.shapes.iter().enumerate();
-        let (shape, cheapest) = shapes.min_by_key(|(_, shape)| shape.price_usd_micro_per_hour)?;
+        let prices = image.spec.shapes.iter().map(|s| s.price_usd_micro_per_hour);
         Some(Self {
             candidate: Candidate {
-                price: cheapest.price_usd_micro_per_hour,
+                price: prices.min().unwrap_or_default(),
                 spare: u32::try_from(there.count()).unwrap_or(u32::MAX),
                 image: &image.name,
                 version: image.version,
-                shape,
             },
             capabilities,
         })

@@ -53,6 +53,7 @@ fn image(name: &str, prices: &[u64], capabilities: Capabilities) -> Image {
                 user: "builder".to_owned(),
             },
             shapes: prices.iter().map(shape).collect(),
+            wish: None,
             capabilities,
             ready: None,
             probes: BTreeMap::new(),
@@ -182,15 +183,15 @@ fn candidates_rank_by_price_then_by_spare_capabilities_then_by_name() {
     let ranked: Vec<_> = matches
         .candidates
         .iter()
-        .map(|c| (c.image, c.spare, c.shape))
+        .map(|c| (c.image, c.spare))
         .collect();
     assert_eq!(
         ranked,
         [
-            ("narrow-a", 0, 0),
-            ("narrow-b", 0, 0),
-            ("broad", 1, 1),
-            ("dear", 0, 0)
+            ("narrow-a", 0),
+            ("narrow-b", 0),
+            ("broad", 1),
+            ("dear", 0)
         ]
     );
     assert_eq!(matches.refused.len(), 1);

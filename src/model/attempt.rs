@@ -64,8 +64,8 @@ pub enum Outcome {
     Infrastructure(String),
     /// The provider took the machine back, for this reason.
     Interrupted(String),
-    /// No machine was to be had for it, for this reason; it does not count as a try.
-    NoCapacity(String),
+    /// No machine was launched for it, for this reason; it does not count as a try.
+    NotLaunched(String),
 }
 
 /// A step that has begun.

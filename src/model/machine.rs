@@ -244,6 +244,10 @@ pub struct MachineKeys {
     pub client_private: Secret,
     /// Its public half.
     pub client_public: String,
+    /// They were made for all machines of one launch, and give way to the machine's own at the
+    /// first login.
+    #[serde(default)]
+    pub is_shared: bool,
 }
 
 impl MachineState {

@@ -113,6 +113,12 @@ pub struct Launch {
     pub id: LaunchId,
     /// The provider it goes to.
     pub provider: String,
+    /// The image that is launched, by name.
+    pub image: String,
+    /// The version of that image.
+    pub image_version: u32,
+    /// The pools that it asks for.
+    pub pools: Vec<Pool>,
     /// The machines it is for. Instances are given to them in this order.
     pub machines: Vec<MachineId>,
     /// The idempotency token: never used for another request.

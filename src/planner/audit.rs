@@ -6,7 +6,7 @@ use crate::model::{BuildId, MachineId, Timestamp};
 
 use super::plan::{Action, Plan};
 use super::retire::is_held;
-use super::snapshot::{ImageIndex, Phase, Queued, Snapshot};
+use super::snapshot::{ImageIndex, MachineView, Phase, Queued, Snapshot};
 
 /// A plan that must not be executed: the planner has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum Violation {
         image: String,
     },
     /// A machine with a build, or one that a person keeps, would be drained.
-    #[error("{0} has a build or is held, and would be drained")]
+    #[error("{0} has a build or is held, and would be drained or put to sleep")]
     DrainsWork(MachineId),
     /// The launches exceed a limit.
     #[error("limit {limit:?} of {max} machines would be exceeded: {planned}")]
@@ -67,8 +67,11 @@ impl Action {
     /// The build that is placed, if the action places one.
     pub const fn build(&self) -> Option<BuildId> {
         match self {
-            Self::Bind { build, .. } | Self::Launch { build, .. } => Some(*build),
-            Self::Drain { .. } => None,
+            Self::Bind { build, .. }
+            | Self::Launch { build, .. }
+            | Self::Wake { build, .. }
+            | Self::GiveUp { build, .. } => Some(*build),
+            Self::Sleep { .. } | Self::Drain { .. } => None,
         }
     }
 }
@@ -87,7 +90,27 @@ impl Check<'_> {
         match action {
             Action::Bind { build, machine, .. } => {
                 self.machine_once(*machine);
-                self.bind(*build, *machine);
+                let free = |phase| matches!(phase, Phase::Idle(_) | Phase::Coming { claimed: false });
+                self.bind(*build, *machine, free);
+            }
+            Action::Wake { build, machine, .. } => {
+                self.machine_once(*machine);
+                self.bind(*build, *machine, |phase| matches!(phase, Phase::Asleep(_)));
+                if let Some(machine) = self.snapshot.machines.get(machine) {
+                    *self.launches.entry(machine.image).or_default() += 1;
+                }
+            }
+            Action::GiveUp { build, .. } => {
+                if !self.builds.insert(*build) {
+                    self.violations.push(Violation::PlacedTwice(*build));
+                }
+                if !self.snapshot.queued.contains_key(build) {
+                    self.violations.push(Violation::NotQueued(*build));
+                }
+            }
+            Action::Sleep { machine, .. } => {
+                self.machine_once(*machine);
+                self.drain(*machine, |phase| matches!(phase, Phase::Idle(_)));
             }
             Action::Launch {
                 machine,
@@ -102,7 +125,12 @@ impl Check<'_> {
             }
             Action::Drain { machine, .. } => {
                 self.machine_once(*machine);
-                self.drain(*machine);
+                self.drain(*machine, |phase| {
+                    matches!(
+                        phase,
+                        Phase::Idle(_) | Phase::Asleep(_) | Phase::Coming { claimed: false }
+                    )
+                });
             }
         }
     }
@@ -113,14 +141,9 @@ impl Check<'_> {
         }
     }
 
-    fn bind(&mut self, build: BuildId, id: MachineId) {
-        let free = self.snapshot.machines.get(&id).filter(|machine| {
-            matches!(
-                machine.phase,
-                Phase::Idle(_) | Phase::Coming { claimed: false }
-            )
-        });
-        match free {
+    fn bind(&mut self, build: BuildId, id: MachineId, free: impl Fn(Phase) -> bool) {
+        let free = |machine: &&MachineView| free(machine.phase);
+        match self.snapshot.machines.get(&id).filter(free) {
             Some(machine) => self.build(build, machine.image, machine.version),
             None => self.violations.push(Violation::NotFree(id)),
         }
@@ -150,13 +173,12 @@ impl Check<'_> {
         }
     }
 
-    fn drain(&mut self, id: MachineId) {
-        let drainable = self.snapshot.machines.get(&id).is_some_and(|machine| {
-            matches!(
-                machine.phase,
-                Phase::Idle(_) | Phase::Coming { claimed: false }
-            ) && !is_held(machine, self.now)
-        });
+    fn drain(&mut self, id: MachineId, without_work: impl Fn(Phase) -> bool) {
+        let drainable = self
+            .snapshot
+            .machines
+            .get(&id)
+            .is_some_and(|machine| without_work(machine.phase) && !is_held(machine, self.now));
         if !drainable {
             self.violations.push(Violation::DrainsWork(id));
         }
@@ -169,6 +191,7 @@ impl Check<'_> {
                 .snapshot
                 .machines
                 .values()
+                .filter(|m| !matches!(m.phase, Phase::Asleep(_)))
                 .map(|m| covered(&m.image))
                 .sum();
             let launched: u32 = self

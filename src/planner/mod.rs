@@ -4,11 +4,12 @@
 //! plan, and the plan leaves execution no choices. Steps run in a fixed order, one file each:
 //! `retire` (machines that must end whatever is queued), `place` (queued builds to machines and
 //! launches), `make_room` (idle machines that keep others out of a limit), `expire` (machines idle
-//! for too long). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
+//! for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
 //! `engine`; `api` sees the report types only.
 
 mod audit;
 mod expire;
+mod give_up;
 mod make_room;
 mod place;
 mod plan;
@@ -22,8 +23,8 @@ pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };
 pub use snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Phase, QueueKey, Queued,
-    Snapshot,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, PauseReason,
+    Paused, Phase, QueueKey, Queued, Snapshot,
 };
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
-//! Step 2: queued builds to machines: idle ones first, then ones that are coming anyway, then
-//! launches on the cheapest fitting image that the limits allow.
+//! Step 2: queued builds to machines: idle ones first, then ones that are coming anyway, then ones
+//! asleep, then launches on the cheapest fitting image that limits and capacity allow.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::model::{AttemptId, BuildId, MachineId, Timestamp};
+use crate::model::{AttemptId, BuildId, MachineId, Market, MarketChoice, Rate, Timestamp};
 
 use super::plan::{Action, Blocked, Plan, Waiting};
 use super::retire::Pool;
-use super::snapshot::{Candidate, Class, ClassId, ImageIndex, QueueKey, Snapshot};
+use super::snapshot::{
+    Candidate, Class, ClassId, ImageIndex, ImageView, OfferingView, Paused, QueueKey, Snapshot,
+};
 
 /// Places builds in queue order until nothing more can be placed.
 ///
@@ -64,8 +66,10 @@ impl Blocked {
     /// When time alone may end the wait.
     const fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Cooling(until) | Self::Backoff(until) => Some(*until),
-            Self::NoImage | Self::Limit(_) => None,
+            Self::Paused(_, Paused { until, .. }) | Self::Dry(_, until) | Self::Backoff(until) => {
+                Some(*until)
+            }
+            Self::NoImage | Self::Limit(_) | Self::Unresolved(_) => None,
         }
     }
 }
@@ -121,7 +125,8 @@ impl<'a> Cursor<'a> {
 /// Where a build goes.
 enum Choice {
     Machine(MachineId),
-    Launch(Candidate, u32),
+    Wake(MachineId, usize),
+    Launch(Candidate, u32, Open),
 }
 
 impl Choice {
@@ -133,11 +138,18 @@ impl Choice {
                 attempt,
                 machine,
             },
-            Self::Launch(candidate, version) => Action::Launch {
+            Self::Wake(machine, offering) => Action::Wake {
+                machine,
+                offering,
+                build,
+                attempt,
+            },
+            Self::Launch(candidate, version, open) => Action::Launch {
                 machine: MachineId::from_bits(fresh_id()),
                 image: candidate.image,
                 version,
-                shape: candidate.shape,
+                market: open.market,
+                offerings: open.places,
                 build,
                 attempt,
             },
@@ -151,9 +163,11 @@ fn choose(
     pool: &mut Pool,
     cursor: &mut Cursor<'_>,
 ) -> Result<Choice, Blocked> {
-    let choice = match take_idle(snapshot, pool, cursor).or_else(|| take_coming(pool, cursor.class))
-    {
-        Some(machine) => Choice::Machine(machine),
+    let ready = take_idle(snapshot, pool, cursor)
+        .or_else(|| take_coming(snapshot, pool, cursor.class))
+        .map(Choice::Machine);
+    let choice = match ready.or_else(|| wake(snapshot, now, pool, cursor.class)) {
+        Some(choice) => choice,
         None => launch(snapshot, now, pool, cursor.class)?,
     };
     cursor.placed += 1;
@@ -164,14 +178,8 @@ fn take_idle(snapshot: &Snapshot, pool: &mut Pool, cursor: &mut Cursor<'_>) -> O
     let class = cursor.class;
     while let Some(candidate) = class.candidates.get(cursor.idle_from) {
         if let Some(idle) = pool.idle.get_mut(&candidate.image) {
-            let fits = |id: &MachineId| {
-                !class.fresh
-                    || snapshot
-                        .machines
-                        .get(id)
-                        .is_some_and(|m| m.builds_done == 0)
-            };
-            let found = idle.iter().find(|(_, id)| fits(id)).copied();
+            let found = idle.iter().find(|(_, id)| fits(snapshot, class, *id));
+            let found = found.copied();
             if let Some(key) = found {
                 idle.remove(&key);
                 return Some(key.1);
@@ -182,15 +190,82 @@ fn take_idle(snapshot: &Snapshot, pool: &mut Pool, cursor: &mut Cursor<'_>) -> O
     None
 }
 
-fn take_coming(pool: &mut Pool, class: &Class) -> Option<MachineId> {
+fn take_coming(snapshot: &Snapshot, pool: &mut Pool, class: &Class) -> Option<MachineId> {
     if pool.coming.is_empty() {
         return None;
     }
-    class
-        .candidates
-        .iter()
-        .find_map(|candidate| pool.coming.get_mut(&candidate.image)?.pop_first())
-        .map(|(_, id)| id)
+    class.candidates.iter().find_map(|candidate| {
+        let coming = pool.coming.get_mut(&candidate.image)?;
+        let found = coming.iter().find(|(_, id)| fits(snapshot, class, *id));
+        let found = found.copied()?;
+        coming.remove(&found);
+        Some(found.1)
+    })
+}
+
+/// Whether a machine is as fresh and as sure as a class needs it.
+fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
+    let Some(machine) = snapshot.machines.get(&machine) else {
+        return false;
+    };
+    // Where the policy knows spare capacity only, a last retry takes that, too.
+    let only_spot = || {
+        let image = snapshot.image(machine.image);
+        image.is_some_and(|image| image.market == MarketChoice::Spot)
+    };
+    (!class.fresh || machine.builds_done == 0)
+        && (!class.on_demand || machine.market == Market::OnDemand || only_spot())
+}
+
+/// Wakes the machine that fell asleep last, as what it was if there is capacity for that, else as
+/// the cheapest type that its zone has: its disk cannot leave the zone.
+fn wake(snapshot: &Snapshot, now: Timestamp, pool: &mut Pool, class: &Class) -> Option<Choice> {
+    if pool.asleep.is_empty() {
+        return None;
+    }
+    for candidate in &class.candidates {
+        let Some(image) = snapshot.image(candidate.image) else {
+            continue;
+        };
+        if is_paused(image, now) || reached_limit(snapshot, pool, candidate).is_some() {
+            continue;
+        }
+        let asleep = pool.asleep.get(&candidate.image).into_iter().flatten();
+        let found = asleep
+            .filter(|(_, id)| fits(snapshot, class, *id))
+            .find_map(|key| Some((*key, wake_as(snapshot, image, key.1, now)?)));
+        let Some((key, offering)) = found else {
+            continue;
+        };
+        if let Some(asleep) = pool.asleep.get_mut(&candidate.image) {
+            asleep.remove(&key);
+        }
+        *pool.count.entry(candidate.image).or_default() += 1;
+        return Some(Choice::Wake(key.1, offering));
+    }
+    None
+}
+
+fn wake_as(
+    snapshot: &Snapshot,
+    image: &ImageView,
+    machine: MachineId,
+    now: Timestamp,
+) -> Option<usize> {
+    let was = snapshot.machines.get(&machine)?.offering?;
+    let was = image.offerings.iter().find(|o| o.place == was)?;
+    let open = |o: &&OfferingView| {
+        o.market == Market::OnDemand && o.zone == was.zone && is_open(o, now)
+    };
+    let cheapest = || image.offerings.iter().find(open);
+    let offering = Some(was).filter(open).or_else(cheapest)?;
+    Some(offering.place)
+}
+
+/// Pools that are open for a launch.
+struct Open {
+    market: Market,
+    places: Vec<usize>,
 }
 
 fn launch(
@@ -207,26 +282,84 @@ fn launch(
         let Some(version) = image.version else {
             continue;
         };
-        if let Some(until) = image.cooling_until.filter(|until| now < *until) {
-            why = sooner(why, Blocked::Cooling(until));
+        if let Some(paused) = image.paused.filter(|paused| now < paused.until) {
+            why = sooner(why, Blocked::Paused(candidate.image, paused));
             continue;
         }
         if let Some(limit) = reached_limit(snapshot, pool, candidate) {
             why = sooner(why, Blocked::Limit(limit));
             continue;
         }
-        *pool.count.entry(candidate.image).or_default() += 1;
-        return Ok(Choice::Launch(*candidate, version));
+        match open_pools(class, image, now) {
+            Ok(open) => {
+                *pool.count.entry(candidate.image).or_default() += 1;
+                return Ok(Choice::Launch(*candidate, version, open));
+            }
+            Err(Some(until)) => why = sooner(why, Blocked::Dry(candidate.image, until)),
+            Err(None) => why = sooner(why, Blocked::Unresolved(candidate.image)),
+        }
     }
     Err(why)
 }
 
-/// The reason worth telling: a limit (somebody can act) before a cool-down (it passes).
+/// The ladder within an image: its types and zones on the first market that has any open, at once,
+/// for only the provider knows their depth.
+///
+/// The error is when the first closed pool opens again; none when there are no pools at all.
+fn open_pools(class: &Class, image: &ImageView, now: Timestamp) -> Result<Open, Option<Timestamp>> {
+    let markets = match image.market {
+        MarketChoice::OnDemand => [Some(Market::OnDemand), None],
+        MarketChoice::Spot => [Some(Market::Spot), None],
+        MarketChoice::SpotWithFallback if class.on_demand => [Some(Market::OnDemand), None],
+        MarketChoice::SpotWithFallback => [Some(Market::Spot), Some(Market::OnDemand)],
+    };
+    let mut opens_at = None;
+    for market in markets.into_iter().flatten() {
+        let of_market = image.offerings.iter().filter(|o| o.market == market);
+        let mut open = of_market.clone().filter(|o| is_open(o, now)).peekable();
+        if let Some(cheapest) = open.peek() {
+            let dearest = dearest_beside(cheapest.price);
+            let worth = open.take_while(|offering| offering.price <= dearest);
+            let places = worth.take(MOST_POOLS).map(|offering| offering.place);
+            return Ok(Open {
+                market,
+                places: places.collect(),
+            });
+        }
+        let closed = of_market.filter_map(|offering| offering.available_after);
+        opens_at = closed.chain(opens_at).min();
+    }
+    Err(opens_at)
+}
+
+/// Pools that one launch may name at most: ten to twenty types over all zones give the provider's
+/// choice room enough.
+const MOST_POOLS: usize = 40;
+
+/// Room for choice is worth something, but a launch must not cost more than twice what it could.
+const fn dearest_beside(cheapest: Rate) -> Rate {
+    Rate::from_micros_per_hour(cheapest.micros_per_hour().saturating_mul(2))
+}
+
+fn is_open(offering: &OfferingView, now: Timestamp) -> bool {
+    offering.available_after.is_none_or(|after| after <= now)
+}
+
+fn is_paused(image: &ImageView, now: Timestamp) -> bool {
+    image.paused.is_some_and(|paused| now < paused.until)
+}
+
+/// The reason worth telling: a limit (somebody can act) before a wait (it passes), and of waits the
+/// shortest.
 fn sooner(known: Blocked, other: Blocked) -> Blocked {
     match (&known, &other) {
         (Blocked::Limit(_), _) => known,
-        (Blocked::Cooling(one), Blocked::Cooling(two)) if one <= two => known,
-        _ => other,
+        (_, Blocked::Limit(_)) | (Blocked::NoImage, _) => other,
+        _ => match (known.until(), other.until()) {
+            (Some(one), Some(two)) if two < one => other,
+            (None, Some(_)) => other,
+            (Some(_) | None, _) => known,
+        },
     }
 }
 

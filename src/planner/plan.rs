@@ -3,7 +3,7 @@
 use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, SleepKind, Timestamp};
 
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
-use super::{expire, make_room, place, retire};
+use super::{expire, give_up, make_room, place, retire};
 
 /// What to do now, why not more, and when to think again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -134,5 +134,6 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp, fresh_id: &mut dyn FnMut() -> u
     place::place(snapshot, now, &mut pool, &mut plan, fresh_id);
     make_room::make_room(snapshot, &mut pool, &mut plan);
     expire::expire(snapshot, now, &pool, &mut plan);
+    give_up::give_up(snapshot, now, &mut plan);
     plan
 }

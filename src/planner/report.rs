@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{BuildId, Money, Rate, Span, Timestamp};
 
 use super::plan::{Action, Blocked, Kept, Plan, Waiting};
-use super::snapshot::Snapshot;
+use super::snapshot::{PauseReason, Paused, Snapshot};
 
 /// What the planner would do now, and what it is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +115,9 @@ fn action_words(snapshot: &Snapshot, action: &Action) -> String {
             let name = snapshot.image(*image).map_or("?", |image| &image.name);
             format!("launch {machine} from {name} version {version} for {build}")
         }
+        Action::Wake { machine, build, .. } => format!("wake {machine} for {build}"),
+        Action::Sleep { machine, how } => format!("put {machine} to sleep ({})", how.word()),
+        Action::GiveUp { build, reason } => format!("give up {build}: {reason}"),
         Action::Drain { machine, reason } => format!("end {machine}: {}", reason.sentence()),
     }
 }
@@ -144,8 +147,25 @@ pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
             }
             None => "a limit is reached".to_owned(),
         },
-        Blocked::Cooling(until) => {
-            format!("launches of all fitting images failed lately; next try at {until}")
+        Blocked::Paused(image, Paused { until, why }) => {
+            let image = snapshot.image(*image).map_or("?", |image| &image.name);
+            let why = match why {
+                PauseReason::Failures => "its launches failed lately",
+                PauseReason::Breaker => {
+                    "its failed launches have used up what an hour allows, and its breaker is open"
+                }
+                PauseReason::Refused => "its provider refuses it as it is",
+                PauseReason::Provider => "its provider lets nothing be launched",
+            };
+            format!("image {image} is paused, for {why}; next try at {until}")
+        }
+        Blocked::Dry(image, until) => {
+            let image = snapshot.image(*image).map_or("?", |image| &image.name);
+            format!("there is no capacity for {image} or any other fitting image; next try at {until}")
+        }
+        Blocked::Unresolved(image) => {
+            let image = snapshot.image(*image).map_or("?", |image| &image.name);
+            format!("it is not known yet where image {image} can be launched")
         }
         Blocked::Backoff(until) => format!("its next attempt is due at {until}"),
     }

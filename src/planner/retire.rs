@@ -15,7 +15,9 @@ pub(super) struct Pool {
     pub(super) idle: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
     /// Machines on their way up without a build, by image, oldest first.
     pub(super) coming: BTreeMap<ImageIndex, BTreeSet<(Timestamp, MachineId)>>,
-    /// Machines by image in whatever phase, planned launches included.
+    /// Machines asleep by image, the most recent first.
+    pub(super) asleep: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    /// Machines by image that run, in whatever phase, planned launches included.
     pub(super) count: BTreeMap<ImageIndex, u32>,
     /// Machines by image that are on their way out, planned drains included.
     pub(super) ending: BTreeMap<ImageIndex, u32>,
@@ -29,7 +31,9 @@ pub(super) type IdleKey = (Reverse<Timestamp>, MachineId);
 pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Pool {
     let mut pool = Pool::default();
     for (id, machine) in &snapshot.machines {
-        *pool.count.entry(machine.image).or_default() += 1;
+        if !matches!(machine.phase, Phase::Asleep(_)) {
+            *pool.count.entry(machine.image).or_default() += 1;
+        }
         match must_end(snapshot, machine, now) {
             Some(reason) => {
                 *pool.ending.entry(machine.image).or_default() += 1;
@@ -47,11 +51,16 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
 /// Why a machine without a build must end now.
 fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Option<Reason> {
     match machine.phase {
-        Phase::Idle(_) | Phase::Coming { claimed: false } => {}
-        Phase::Coming { claimed: true } | Phase::Busy | Phase::Ending => return None,
+        Phase::Idle(_) | Phase::Asleep(_) | Phase::Coming { claimed: false } => {}
+        Phase::Coming { claimed: true } | Phase::Busy | Phase::FallingAsleep | Phase::Ending => {
+            return None;
+        }
     }
     if is_held(machine, now) {
         return None;
+    }
+    if machine.is_interrupted {
+        return Some(Reason::Interrupted("its provider takes it back".to_owned()));
     }
     let image = snapshot.image(machine.image)?;
     if image.version != Some(machine.version) {
@@ -59,6 +68,10 @@ fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Optio
     }
     if machine.builds_done >= image.max_builds {
         return Some(Reason::BuildCount);
+    }
+    if let Phase::Asleep(since) = machine.phase {
+        // Its lifetime is looked at when it is awake: what sleeps does not wear out.
+        return (now >= since + image.asleep_timeout).then_some(Reason::AsleepTimeout);
     }
     (now >= machine.created_at + image.max_lifetime).then_some(Reason::Lifetime)
 }
@@ -90,9 +103,18 @@ fn add(
                 .or_default()
                 .insert((machine.created_at, id));
         }
+        Phase::Asleep(since) => {
+            pool.asleep
+                .entry(machine.image)
+                .or_default()
+                .insert((Reverse(since), id));
+            if let Some(image) = snapshot.image(machine.image) {
+                plan.wake(since + image.asleep_timeout);
+            }
+        }
         Phase::Ending => *pool.ending.entry(machine.image).or_default() += 1,
-        // They have what they are for.
-        Phase::Coming { claimed: true } | Phase::Busy => {}
+        // They have what they are for, or nothing can be done about them now.
+        Phase::Coming { claimed: true } | Phase::Busy | Phase::FallingAsleep => {}
     }
 }
 

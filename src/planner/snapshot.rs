@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub images: Vec<ImageView>,
     /// Limits on machines, every one of which must hold.
     pub limits: Vec<Limit>,
+    /// Builds that find no capacity for so long are given up; none to wait without end.
+    pub capacity_wait: Option<Span>,
 }
 
 impl Snapshot {
@@ -124,7 +126,7 @@ pub struct Candidate {
 }
 
 /// What the planner knows of an image.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ImageView {
     /// Its catalogue name.
     pub name: String,
@@ -198,8 +200,10 @@ pub struct MachineView {
     pub price: Rate,
     /// How it was bought.
     pub market: Market,
-    /// Its zone, as in [`OfferingView::zone`]; none when its image's offerings do not know it.
-    pub zone: Option<u32>,
+    /// Its offering, by place in the engine's list; none when its image is no longer offered so.
+    pub offering: Option<usize>,
+    /// Its provider is about to take it back.
+    pub is_interrupted: bool,
     /// What it is doing.
     pub phase: Phase,
     /// When its launch was decided.
@@ -224,7 +228,7 @@ pub enum Phase {
     Busy,
     /// Stopped, ready to be woken, since this time.
     Asleep(Timestamp),
-    /// On its way to sleep, or on its way up again for nobody.
+    /// On its way to sleep.
     FallingAsleep,
     /// On its way out.
     Ending,

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{BuildId, MachineId, Rate, Reason, Span, Timestamp};
+use crate::model::{
+    BuildId, MachineId, Market, MarketChoice, Rate, Reason, SleepKind, Span, Timestamp,
+};
 
 const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
 const SMALL: ImageIndex = ImageIndex(0);
@@ -20,7 +22,8 @@ fn house() -> Snapshot {
         idle_timeout: Span::from_secs(300),
         max_lifetime: Span::from_secs(86_400),
         max_builds: 100,
-        cooling_until: None,
+        offerings: vec![offering(10, Market::OnDemand, 0)],
+        ..ImageView::default()
     };
     Snapshot {
         images: vec![image("small"), image("large")],
@@ -33,13 +36,27 @@ fn house() -> Snapshot {
     }
 }
 
+fn offering(price: u64, market: Market, place: usize) -> OfferingView {
+    OfferingView {
+        price: Rate::from_micros_per_hour(price),
+        market,
+        available_after: None,
+        zone: 0,
+        place,
+    }
+}
+
+fn pause(until: Timestamp) -> Option<Paused> {
+    let why = PauseReason::Failures;
+    Some(Paused { until, why })
+}
+
 fn candidate(image: ImageIndex) -> Candidate {
     let price = Rate::from_micros_per_hour(if image == SMALL { 10 } else { 50 });
     Candidate {
         price,
         spare: 0,
         image,
-        shape: 0,
     }
 }
 
@@ -72,6 +89,9 @@ fn machine(snapshot: &mut Snapshot, id: u128, image: ImageIndex, phase: Phase) -
         image,
         version: 1,
         price: candidate(image).price,
+        market: Market::OnDemand,
+        offering: Some(0),
+        is_interrupted: false,
         phase,
         created_at: NOW - Span::from_secs(600),
         builds_done: 1,
@@ -99,7 +119,11 @@ fn planned(snapshot: &Snapshot) -> Plan {
 fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
     let bind = |action: &Action| match action {
         Action::Bind { build, machine, .. } => Some((*build, *machine)),
-        Action::Launch { .. } | Action::Drain { .. } => None,
+        Action::Launch { .. }
+        | Action::Wake { .. }
+        | Action::Sleep { .. }
+        | Action::GiveUp { .. }
+        | Action::Drain { .. } => None,
     };
     plan.actions.iter().filter_map(bind).collect()
 }
@@ -107,7 +131,11 @@ fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
 fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
     let launch = |action: &Action| match action {
         Action::Launch { build, image, .. } => Some((*build, *image)),
-        Action::Bind { .. } | Action::Drain { .. } => None,
+        Action::Bind { .. }
+        | Action::Wake { .. }
+        | Action::Sleep { .. }
+        | Action::GiveUp { .. }
+        | Action::Drain { .. } => None,
     };
     plan.actions.iter().filter_map(launch).collect()
 }
@@ -115,7 +143,11 @@ fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
 fn drained(plan: &Plan) -> Vec<(MachineId, Reason)> {
     let drain = |action: &Action| match action {
         Action::Drain { machine, reason } => Some((*machine, reason.clone())),
-        Action::Bind { .. } | Action::Launch { .. } => None,
+        Action::Bind { .. }
+        | Action::Launch { .. }
+        | Action::Wake { .. }
+        | Action::Sleep { .. }
+        | Action::GiveUp { .. } => None,
     };
     plan.actions.iter().filter_map(drain).collect()
 }
@@ -153,13 +185,19 @@ fn a_cheap_image_that_cools_down_gives_way_to_the_next() {
     let mut snapshot = house();
     let both = class(&mut snapshot, 0, &[SMALL, LARGE]);
     let build = queue(&mut snapshot, both, 1, 0);
-    snapshot.images[0].cooling_until = Some(NOW + Span::from_secs(5));
+    snapshot.images[0].paused = pause(NOW + Span::from_secs(5));
     assert_eq!(launched(&planned(&snapshot)), [(build, LARGE)]);
-    snapshot.images[1].cooling_until = Some(NOW + Span::from_secs(3));
+    snapshot.images[1].paused = pause(NOW + Span::from_secs(3));
     let plan = planned(&snapshot);
     assert_eq!(
         plan.waiting[0].why,
-        Blocked::Cooling(NOW + Span::from_secs(3))
+        Blocked::Paused(
+            LARGE,
+            Paused {
+                until: NOW + Span::from_secs(3),
+                why: PauseReason::Failures
+            }
+        )
     );
     assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(3)));
 }
@@ -314,6 +352,209 @@ fn a_build_that_waits_for_its_next_attempt_is_placed_when_its_time_comes() {
     assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(7)));
 }
 
+/// The ladder of one image: two zones of spot, one on-demand.
+fn ladder(snapshot: &mut Snapshot, market: MarketChoice) {
+    let image = &mut snapshot.images[0];
+    image.market = market;
+    image.offerings = vec![
+        offering(10, Market::Spot, 0),
+        OfferingView {
+            zone: 1,
+            ..offering(15, Market::Spot, 1)
+        },
+        offering(40, Market::OnDemand, 2),
+    ];
+}
+
+fn places(plan: &Plan) -> Vec<(Market, Vec<usize>)> {
+    let launch = |action: &Action| match action {
+        Action::Launch {
+            market, offerings, ..
+        } => Some((*market, offerings.clone())),
+        Action::Bind { .. }
+        | Action::Wake { .. }
+        | Action::Sleep { .. }
+        | Action::GiveUp { .. }
+        | Action::Drain { .. } => None,
+    };
+    plan.actions.iter().filter_map(launch).collect()
+}
+
+#[test]
+fn a_launch_names_all_open_pools_of_the_first_market_that_has_any() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    queue(&mut snapshot, small, 1, 0);
+    ladder(&mut snapshot, MarketChoice::SpotWithFallback);
+    assert_eq!(places(&planned(&snapshot)), [(Market::Spot, vec![0, 1])]);
+    let later = NOW + Span::from_secs(60);
+    snapshot.images[0].offerings[0].available_after = Some(later);
+    assert_eq!(places(&planned(&snapshot)), [(Market::Spot, vec![1])]);
+    snapshot.images[0].offerings[1].available_after = Some(later);
+    assert_eq!(places(&planned(&snapshot)), [(Market::OnDemand, vec![2])]);
+    snapshot.images[0].market = MarketChoice::Spot;
+    let plan = planned(&snapshot);
+    assert_eq!(places(&plan), []);
+    assert_eq!(plan.waiting[0].why, Blocked::Dry(SMALL, later));
+    assert_eq!(plan.wake_at, Some(later), "the next try is known");
+    snapshot.images[0].market = MarketChoice::OnDemand;
+    assert_eq!(places(&planned(&snapshot)), [(Market::OnDemand, vec![2])]);
+}
+
+#[test]
+fn a_pool_whose_time_is_over_is_open_again() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    queue(&mut snapshot, small, 1, 0);
+    ladder(&mut snapshot, MarketChoice::Spot);
+    snapshot.images[0].offerings[0].available_after = Some(NOW);
+    assert_eq!(places(&planned(&snapshot)), [(Market::Spot, vec![0, 1])]);
+}
+
+#[test]
+fn a_dry_image_gives_way_to_the_next_one() {
+    let mut snapshot = house();
+    let both = class(&mut snapshot, 0, &[SMALL, LARGE]);
+    let build = queue(&mut snapshot, both, 1, 0);
+    snapshot.images[0].offerings[0].available_after = Some(NOW + Span::from_secs(60));
+    assert_eq!(launched(&planned(&snapshot)), [(build, LARGE)]);
+}
+
+#[test]
+fn a_last_retry_takes_no_spare_capacity() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    snapshot.classes.get_mut(&small).unwrap().on_demand = true;
+    queue(&mut snapshot, small, 1, 0);
+    ladder(&mut snapshot, MarketChoice::SpotWithFallback);
+    let spot = machine(&mut snapshot, 1, SMALL, idle_for(1));
+    snapshot.machines.get_mut(&spot).unwrap().market = Market::Spot;
+    let plan = planned(&snapshot);
+    assert_eq!(bound(&plan), []);
+    assert_eq!(places(&plan), [(Market::OnDemand, vec![2])]);
+    // Where the policy allows nothing else, it does.
+    snapshot.images[0].market = MarketChoice::Spot;
+    assert_eq!(bound(&planned(&snapshot)).len(), 1);
+}
+
+#[test]
+fn a_build_that_finds_no_capacity_for_too_long_is_given_up() {
+    let mut snapshot = house();
+    snapshot.capacity_wait = Some(Span::from_secs(3_600));
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let build = queue(&mut snapshot, small, 1, 0);
+    let later = NOW + Span::from_secs(60);
+    snapshot.images[0].offerings[0].available_after = Some(later);
+    assert_eq!(planned(&snapshot).actions, []);
+    let class = snapshot.classes.get_mut(&small).unwrap();
+    let mut key = class.ready.pop_first().unwrap();
+    key.submitted_at = NOW - Span::from_secs(3_600);
+    snapshot.enqueue(small, key, None);
+    let plan = planned(&snapshot);
+    let [Action::GiveUp { build: given, reason }] = plan.actions.as_slice() else {
+        panic!("{plan:?}");
+    };
+    assert_eq!(*given, build);
+    assert!(reason.contains("no capacity within 1h"), "{reason}");
+}
+
+#[test]
+fn an_interrupted_machine_gets_no_build_and_goes() {
+    let mut snapshot = house();
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let build = queue(&mut snapshot, small, 1, 0);
+    let doomed = machine(&mut snapshot, 1, SMALL, idle_for(1));
+    snapshot.machines.get_mut(&doomed).unwrap().is_interrupted = true;
+    let plan = planned(&snapshot);
+    assert_eq!(launched(&plan), [(build, SMALL)]);
+    assert!(matches!(drained(&plan)[..], [(id, Reason::Interrupted(_))] if id == doomed));
+}
+
+fn woken(plan: &Plan) -> Vec<(MachineId, usize)> {
+    let wake = |action: &Action| match action {
+        Action::Wake {
+            machine, offering, ..
+        } => Some((*machine, *offering)),
+        Action::Bind { .. }
+        | Action::Launch { .. }
+        | Action::Sleep { .. }
+        | Action::GiveUp { .. }
+        | Action::Drain { .. } => None,
+    };
+    plan.actions.iter().filter_map(wake).collect()
+}
+
+#[test]
+fn a_machine_that_sleeps_is_woken_before_one_is_launched() {
+    let mut snapshot = house();
+    snapshot.images[0].asleep_timeout = Span::from_secs(3_600);
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    let asleep = Phase::Asleep(NOW - Span::from_secs(5));
+    let sleeper = machine(&mut snapshot, 1, SMALL, asleep);
+    assert_eq!(planned(&snapshot).actions, [], "it sleeps on");
+    let build = queue(&mut snapshot, small, 1, 0);
+    assert_eq!(woken(&planned(&snapshot)), [(sleeper, 0)]);
+    // Its own type is dry, another one of its zone is not; its disk cannot leave the zone.
+    snapshot.images[0].offerings = vec![
+        OfferingView {
+            available_after: Some(NOW + Span::from_secs(60)),
+            ..offering(10, Market::OnDemand, 0)
+        },
+        OfferingView {
+            zone: 1,
+            ..offering(11, Market::OnDemand, 1)
+        },
+        offering(12, Market::OnDemand, 2),
+    ];
+    assert_eq!(woken(&planned(&snapshot)), [(sleeper, 2)]);
+    snapshot.images[0].offerings.pop();
+    let plan = planned(&snapshot);
+    assert_eq!(woken(&plan), [], "a cold launch elsewhere");
+    assert_eq!(launched(&plan), [(build, SMALL)]);
+}
+
+#[test]
+fn what_sleeps_counts_against_no_limit_but_waking_does() {
+    let mut snapshot = house();
+    snapshot.limits[0].machines = 1;
+    snapshot.images[0].asleep_timeout = Span::from_secs(3_600);
+    let small = class(&mut snapshot, 0, &[SMALL]);
+    for id in 1..=3 {
+        machine(&mut snapshot, id, SMALL, Phase::Asleep(NOW));
+    }
+    queue(&mut snapshot, small, 1, 0);
+    queue(&mut snapshot, small, 2, 0);
+    let plan = planned(&snapshot);
+    assert_eq!(woken(&plan).len(), 1);
+    assert_eq!(plan.waiting[0].why, Blocked::Limit(0));
+}
+
+#[test]
+fn machines_fall_asleep_as_far_as_their_policy_says() {
+    let mut snapshot = house();
+    snapshot.images[0].sleep = SleepKind::Stop;
+    snapshot.images[0].max_asleep = 2;
+    snapshot.images[0].asleep_timeout = Span::from_secs(3_600);
+    let timely = machine(&mut snapshot, 1, SMALL, Phase::Asleep(NOW));
+    let late = Phase::Asleep(NOW - Span::from_secs(3_600));
+    let late = machine(&mut snapshot, 2, SMALL, late);
+    let first = machine(&mut snapshot, 3, SMALL, idle_for(300));
+    let second = machine(&mut snapshot, 4, SMALL, idle_for(301));
+    let spot = machine(&mut snapshot, 5, SMALL, idle_for(302));
+    snapshot.machines.get_mut(&spot).unwrap().market = Market::Spot;
+    let plan = planned(&snapshot);
+    let asleep = Action::Sleep {
+        machine: first,
+        how: SleepKind::Stop,
+    };
+    assert!(plan.actions.contains(&asleep), "{plan:?}");
+    let drained: BTreeMap<MachineId, Reason> = drained(&plan).into_iter().collect();
+    assert_eq!(drained.get(&late), Some(&Reason::AsleepTimeout));
+    assert_eq!(drained.get(&second), Some(&Reason::IdleTimeout));
+    assert_eq!(drained.get(&spot), Some(&Reason::IdleTimeout));
+    assert!(!drained.contains_key(&timely));
+}
+
 #[test]
 fn the_audit_finds_what_a_wrong_planner_would_do() {
     let mut snapshot = house();
@@ -335,7 +576,8 @@ fn the_audit_finds_what_a_wrong_planner_would_do() {
         machine: MachineId::from_bits(7),
         image: LARGE,
         version: 1,
-        shape: 0,
+        market: Market::OnDemand,
+        offerings: vec![0],
         build: BuildId::from_bits(2),
         attempt,
     };
@@ -375,7 +617,9 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                     idle_timeout: Span::from_secs(*idle),
                     max_lifetime: Span::from_secs(3_600),
                     max_builds: 2,
-                    cooling_until: cooling.then_some(NOW + Span::from_secs(5)),
+                    paused: pause(NOW + Span::from_secs(5)).filter(|_| *cooling),
+                    offerings: vec![offering(10, Market::OnDemand, 0)],
+                    ..ImageView::default()
                 })
                 .collect();
             let count = images.len();
@@ -442,9 +686,11 @@ proptest! {
     #[test]
     fn no_build_waits_for_what_is_there(snapshot in any_snapshot()) {
         let plan = planned(&snapshot);
-        let used: BTreeSet<MachineId> = plan.actions.iter().map(|action| match action {
+        let used: BTreeSet<MachineId> = plan.actions.iter().filter_map(|action| match action {
             Action::Bind { machine, .. } | Action::Launch { machine, .. }
-            | Action::Drain { machine, .. } => *machine,
+            | Action::Wake { machine, .. } | Action::Sleep { machine, .. }
+            | Action::Drain { machine, .. } => Some(*machine),
+            Action::GiveUp { .. } => None,
         }).collect();
         let count = count_after(&snapshot, &plan);
         for waiting in &plan.waiting {
@@ -464,7 +710,7 @@ proptest! {
                     limit.covers(candidate.image)
                         && covered.map(|(_, count)| *count).sum::<u32>() >= limit.machines
                 });
-                prop_assert!(view.version.is_none() || view.cooling_until.is_some() || limited);
+                prop_assert!(view.version.is_none() || view.paused.is_some() || limited);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! One SSH connection: connecting with a pinned host key, and opening exec channels on it.
+//! One SSH connection: connecting with a pinned host key, directly or through a jump host, and
+//! opening channels on it.
 //!
 //! Servers run other people's builds and are treated as hostile: the key is compared before we log
 //! in, sizes are bounded, and a panic in the protocol library ends this connection only.
@@ -12,9 +13,19 @@ use bytes::Bytes;
 use russh::client::{self, AuthResult, Msg};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, Disconnect, Preferred, cipher};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::jump::Jumps;
 use super::{RemoteError, Target};
+use crate::model::Secret;
+
+/// How long a machine may leave the first packet unanswered. While it boots packets are dropped;
+/// the kernel would repeat one after 1, 3 and 7 s, and the machine would be up for seconds before
+/// anybody noticed. An ordinary round trip is below a third of a second anywhere on Earth.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server that stays silent for three of these is gone: a cut network shows within 30-40 s.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -39,7 +50,16 @@ const CIPHERS: &[cipher::Name] = &[
 pub(super) struct Connection {
     handle: client::Handle<HostKey>,
     line: Line,
-    address: SocketAddr,
+    address: String,
+}
+
+/// A server to log in to.
+pub(super) struct Door<'a> {
+    /// What errors call it.
+    pub(super) address: String,
+    pub(super) user: &'a str,
+    pub(super) client_private: &'a Secret,
+    pub(super) host_public: &'a str,
 }
 
 impl std::fmt::Debug for Connection {
@@ -53,20 +73,50 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects and logs in.
-    pub(super) async fn open(target: &Target, timeout: Duration) -> Result<Self, RemoteError> {
-        let address = target.endpoint.address;
-        tokio::time::timeout(timeout, Self::open_unhurried(target))
-            .await
-            .unwrap_or_else(|_| Err(unreachable(address, "timed out")))
+    pub(super) async fn open(
+        target: &Target,
+        jumps: &Jumps,
+        timeout: Duration,
+    ) -> Result<Self, RemoteError> {
+        let deadline = Instant::now() + timeout;
+        let to = target.endpoint.address;
+        let door = |address| Door {
+            address,
+            user: &target.user,
+            client_private: &target.client_private,
+            host_public: &target.host_public,
+        };
+        let Some(jump) = &target.jump else {
+            let door = door(to.to_string());
+            let connecting = async {
+                let (stream, line) = dial(to, DIAL_TIMEOUT, &door.address).await?;
+                Self::log_in(&door, stream, line).await
+            };
+            return in_time(deadline, &door.address, connecting).await;
+        };
+        let way = jumps.way(jump, deadline).await?;
+        let door = door(format!("{to} behind {}", way.host));
+        let connecting = async {
+            let (stream, cut) = way.dial(to, DIAL_TIMEOUT, &door.address).await?;
+            Self::log_in(&door, stream, Line::Tunnel(cut)).await
+        };
+        in_time(deadline, &door.address, connecting).await
     }
 
-    async fn open_unhurried(target: &Target) -> Result<Self, RemoteError> {
-        let address = target.endpoint.address;
-        let pinned = PublicKey::from_openssh(&target.host_public)
+    /// Logs in over a stream to the server; `line` is what ends the stream.
+    pub(super) async fn log_in<S>(
+        door: &Door<'_>,
+        stream: S,
+        line: Line,
+    ) -> Result<Self, RemoteError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let address = &door.address;
+        let pinned = PublicKey::from_openssh(door.host_public)
             .map_err(|error| unusable("reading the pinned host key", &error))?;
-        let key = PrivateKey::from_openssh(target.client_private.expose())
+        let key = PrivateKey::from_openssh(door.client_private.expose())
             .map_err(|error| unusable("reading our client key", &error))?;
-        let (stream, line) = dial(address).await?;
         let presented = Arc::new(OnceLock::new());
         let handler = HostKey {
             pinned: pinned.clone(),
@@ -75,7 +125,7 @@ impl Connection {
         let connected = client::connect_stream(config(&pinned), stream, handler).await;
         let mut handle = connected.map_err(|error| match presented.get() {
             Some(presented) => RemoteError::WrongHostKey {
-                address: address.to_string(),
+                address: address.clone(),
                 presented: presented.clone(),
                 pinned: pinned.fingerprint(HashAlg::Sha256).to_string(),
             },
@@ -83,21 +133,30 @@ impl Connection {
         })?;
         // The hash matters to RSA keys only; SHA-1 is refused everywhere by now.
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), Some(HashAlg::Sha512));
-        match handle.authenticate_publickey(&target.user, key).await {
+        match handle.authenticate_publickey(door.user, key).await {
             Ok(AuthResult::Success) => Ok(Self {
                 handle,
                 line,
-                address,
+                address: address.clone(),
             }),
             Ok(AuthResult::Failure { .. }) if !handle.is_closed() => {
                 Err(RemoteError::LoginRefused {
-                    address: address.to_string(),
-                    user: target.user.clone(),
+                    address: address.clone(),
+                    user: door.user.to_owned(),
                 })
             }
             Ok(AuthResult::Failure { .. }) => Err(unreachable(address, "closed during the login")),
             Err(error) => Err(unreachable(address, &error)),
         }
+    }
+
+    /// Asks the server to connect us to an address that it can reach.
+    pub(super) async fn forward(&self, to: SocketAddr) -> Result<Channel<Msg>, russh::Error> {
+        let (address, port) = (to.ip().to_string(), u32::from(to.port()));
+        // The originator is for the server's log; we have no address that would mean anything there.
+        self.handle
+            .channel_open_direct_tcpip(address, port, "127.0.0.1", 0)
+            .await
     }
 
     /// Runs `command` with `stdin`, which stays open unless `eof`. Only the opening of the channel
@@ -143,14 +202,22 @@ impl Connection {
     }
 }
 
-/// The socket under a connection. Cutting it ends the library's task at once, whatever it is at;
-/// so does dropping it, for example when connecting takes too long.
-struct Line(std::net::TcpStream);
+/// What carries a connection. Cutting it ends the library's task at once, whatever it is at; so does
+/// dropping it, for example when connecting takes too long.
+pub(super) enum Line {
+    /// A socket of its own.
+    Socket(std::net::TcpStream),
+    /// A channel of the connection to a jump host.
+    Tunnel(CancellationToken),
+}
 
 impl Line {
     fn cut(&self) {
-        // Fails only on a socket that is cut already.
-        let _ = self.0.shutdown(Shutdown::Both);
+        match self {
+            // Fails only on a socket that is cut already.
+            Self::Socket(socket) => drop(socket.shutdown(Shutdown::Both)),
+            Self::Tunnel(cut) => cut.cancel(),
+        }
     }
 }
 
@@ -160,13 +227,32 @@ impl Drop for Line {
     }
 }
 
-async fn dial(address: SocketAddr) -> Result<(TcpStream, Line), RemoteError> {
-    let failed = |error: std::io::Error| unreachable(address, &error);
-    let stream = TcpStream::connect(address).await.map_err(failed)?;
+/// Opens a TCP connection; `name` is what errors call the other side.
+pub(super) async fn dial(
+    to: impl ToSocketAddrs,
+    timeout: Duration,
+    name: &str,
+) -> Result<(TcpStream, Line), RemoteError> {
+    let failed = |error: std::io::Error| unreachable(name, &error);
+    let stream = tokio::time::timeout(timeout, TcpStream::connect(to))
+        .await
+        .map_err(|_| unreachable(name, "no answer to the first packet"))?
+        .map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
     let stream = stream.into_std().map_err(failed)?;
-    let line = Line(stream.try_clone().map_err(failed)?);
+    let line = Line::Socket(stream.try_clone().map_err(failed)?);
     Ok((TcpStream::from_std(stream).map_err(failed)?, line))
+}
+
+/// The outcome of connecting to `name`, if it comes before `deadline`.
+pub(super) async fn in_time<T>(
+    deadline: Instant,
+    name: &str,
+    connecting: impl Future<Output = Result<T, RemoteError>>,
+) -> Result<T, RemoteError> {
+    tokio::time::timeout_at(deadline, connecting)
+        .await
+        .unwrap_or_else(|_| Err(unreachable(name, "timed out")))
 }
 
 fn config(pinned: &PublicKey) -> Arc<client::Config> {
@@ -221,9 +307,12 @@ impl client::Handler for HostKey {
     }
 }
 
-fn unreachable(address: SocketAddr, detail: &(impl std::fmt::Display + ?Sized)) -> RemoteError {
+pub(super) fn unreachable(
+    address: &str,
+    detail: &(impl std::fmt::Display + ?Sized),
+) -> RemoteError {
     RemoteError::Unreachable {
-        address: address.to_string(),
+        address: address.to_owned(),
         detail: detail.to_string(),
     }
 }

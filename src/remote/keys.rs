@@ -24,6 +24,7 @@ pub fn machine_keys(
         host_public,
         client_private,
         client_public,
+        is_shared: false,
     })
 }
 

@@ -10,16 +10,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::model::{AttemptId, BuildSpec, Endpoint, Secret, Span};
+use crate::model::{AttemptId, BuildSpec, Endpoint, Jump, Secret, Span, Timestamp};
 
 mod call;
 mod connection;
+mod jump;
 mod keys;
+mod notice;
+mod rekey;
 mod run;
 mod scan;
 mod script;
 pub mod simulated;
 mod ssh;
+mod tunnel;
 
 pub use keys::machine_keys;
 pub use script::conversation;
@@ -36,6 +40,8 @@ pub struct Target {
     pub client_private: Secret,
     /// The pinned host public key, OpenSSH format.
     pub host_public: String,
+    /// A host to go through; the endpoint is then an address as that host sees it.
+    pub jump: Option<Jump>,
 }
 
 /// Why a remote operation failed.
@@ -67,6 +73,12 @@ pub enum RemoteError {
         /// As whom.
         user: String,
     },
+    /// The host on the way to the machine failed; nothing is known of the machine.
+    #[error("cannot go through the jump host: {error}")]
+    JumpHost {
+        /// What happened there.
+        error: Box<RemoteError>,
+    },
     /// The connection was lost during an operation; its effect is unknown.
     #[error("lost the connection while {operation}: {detail}")]
     Disconnected {
@@ -79,6 +91,14 @@ pub enum RemoteError {
     #[error("the build cannot be run: {detail}")]
     Unrunnable {
         /// What, and where.
+        detail: String,
+    },
+    /// The machine lacks what it takes.
+    #[error("the machine is not capable of {operation}: {detail}")]
+    NotSupported {
+        /// What we were doing.
+        operation: &'static str,
+        /// What is missing.
         detail: String,
     },
     /// The machine answered against the run contract.
@@ -184,11 +204,33 @@ pub enum Stop {
     Attempt,
 }
 
+/// What became of a machine's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rekey {
+    /// The server presents the new host key and takes the new client key only.
+    Done,
+    /// Nothing was changed: the account is not root and may not become it without a password.
+    NotAllowed,
+    /// Nothing was changed: the session's server is not an OpenSSH whose files are known.
+    NotSupported,
+}
+
+/// What the provider tells a machine that it takes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What will happen to it, in the provider's word: `terminate`, `stop`, `hibernate`.
+    pub action: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Opens sessions.
 #[async_trait]
 pub trait Remote: Send + Sync + std::fmt::Debug {
     /// One try to connect and log in, within `timeout`. The host key is checked before anything is
-    /// sent.
+    /// sent. A machine that does not answer the first packet is given up after a second, whatever
+    /// `timeout` says: the packets of a machine that boots are dropped, and a fresh try is sooner
+    /// answered than a repeated packet.
     async fn connect(
         &self,
         target: &Target,
@@ -239,6 +281,30 @@ pub trait Session: Send + Sync + std::fmt::Debug {
     /// Extends the machine's lease: it powers itself off when nobody does so in time. The lease
     /// is a length of time, counted by the machine from when it hears it; clocks are not compared.
     async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError>;
+
+    /// Replaces the host key of the session's own server and the key that lets us in, so that keys
+    /// which travelled in the launch request are worth nothing any more. Everything else that is
+    /// authorized stays so. Needs root, or `sudo` without a password.
+    ///
+    /// The session goes on, but it cannot open a second connection, so it is best closed and
+    /// replaced by one with the new keys. The server may refuse connections for a moment. After a
+    /// lost answer either pair of keys may be in force; repeating it is harmless.
+    async fn rekey(
+        &self,
+        host_private: &Secret,
+        host_public: &str,
+        client_public: &str,
+    ) -> Result<Rekey, RemoteError>;
+
+    /// Waits until the machine's metadata service says that the machine is taken back; asks it
+    /// every `interval`, on the machine, for as long as this is waited for. A service that does not
+    /// answer is asked again.
+    ///
+    /// # Errors
+    /// [`RemoteError::NotSupported`] on a machine without any program that speaks HTTP;
+    /// [`RemoteError::Disconnected`] when the session ends.
+    async fn await_notice(&self, metadata_url: &str, interval: Span)
+    -> Result<Notice, RemoteError>;
 
     /// Whether the connection still stands.
     fn is_open(&self) -> bool;

@@ -188,7 +188,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Single quotes hold every byte but themselves.
-fn quoted(text: &str) -> Result<String, RemoteError> {
+pub(super) fn quoted(text: &str) -> Result<String, RemoteError> {
     if text.contains('\0') {
         return Err(RemoteError::Unrunnable {
             detail: "a step or variable holds a NUL byte".to_owned(),

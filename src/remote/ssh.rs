@@ -11,9 +11,13 @@ use bytes::Bytes;
 
 use super::call::{Call, Heard};
 use super::connection::Connection;
+use super::jump::Jumps;
 use super::run::{self, Opened};
-use super::{CommandOutput, Probe, Remote, RemoteError, Run, Session, Stop, Target, script};
-use crate::model::{AttemptId, BuildSpec, Span};
+use super::{
+    CommandOutput, Notice, Probe, Rekey, Remote, RemoteError, Run, Session, Stop, Target, notice,
+    rekey, script,
+};
+use crate::model::{AttemptId, BuildSpec, Secret, Span};
 
 /// For calls that only look or write a line: a machine under full load answers in a second or two.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,12 +25,16 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const DISCARD_TIMEOUT: Duration = Duration::from_mins(2);
 /// What `dm_stop` may take beyond the grace: forcing, looking again, a slow machine.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// A dozen short programs, some of which read and check keys.
+const REKEY_TIMEOUT: Duration = Duration::from_mins(1);
 /// For the second connection to a machine that has let us in once.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Opens sessions over SSH.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ssh;
+/// Opens sessions over SSH. Clones share their connections to jump hosts.
+#[derive(Debug, Clone, Default)]
+pub struct Ssh {
+    jumps: Arc<Jumps>,
+}
 
 #[async_trait]
 impl Remote for Ssh {
@@ -35,10 +43,11 @@ impl Remote for Ssh {
         target: &Target,
         timeout: Span,
     ) -> Result<Arc<dyn Session>, RemoteError> {
-        let main = Connection::open(target, timeout.to_std()).await?;
+        let main = Connection::open(target, &self.jumps, timeout.to_std()).await?;
         Ok(Arc::new(SshSession {
             link: Arc::new(Link {
                 target: target.clone(),
+                jumps: Arc::clone(&self.jumps),
                 main,
                 spare: tokio::sync::Mutex::new(None),
                 runs: AtomicUsize::new(0),
@@ -57,10 +66,12 @@ struct SshSession {
 /// The connections to one machine.
 pub(super) struct Link {
     target: Target,
+    jumps: Arc<Jumps>,
     /// Carries the runs, and everything else while no run is followed.
     main: Connection,
-    /// For everything else while a run is followed: when the reader of a run stalls, its connection
-    /// stalls, and a stop must get through just then. Opened when first needed.
+    /// For everything else while a run is followed, and for the wait for a notice: when the reader
+    /// of a run stalls, its connection stalls, and a stop must get through just then. Opened when
+    /// first needed.
     spare: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// Runs that are followed.
     runs: AtomicUsize,
@@ -181,7 +192,7 @@ impl Link {
         if let Some(open) = spare.as_ref().filter(|connection| connection.is_open()) {
             return Ok(Arc::clone(open));
         }
-        let fresh = Arc::new(Connection::open(&self.target, SPARE_TIMEOUT).await?);
+        let fresh = Arc::new(Connection::open(&self.target, &self.jumps, SPARE_TIMEOUT).await?);
         *spare = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
@@ -300,6 +311,31 @@ impl Session for SshSession {
             .call("extending the lease", script, CALL_TIMEOUT)
             .await
             .map(drop)
+    }
+
+    async fn rekey(
+        &self,
+        host_private: &Secret,
+        host_public: &str,
+        client_public: &str,
+    ) -> Result<Rekey, RemoteError> {
+        let target = &self.link.target;
+        let script = rekey::script(target, host_private, host_public, client_public)?;
+        let answer = self
+            .link
+            .call(rekey::OPERATION, script, REKEY_TIMEOUT)
+            .await?;
+        rekey::read(&answer)
+    }
+
+    async fn await_notice(
+        &self,
+        metadata_url: &str,
+        interval: Span,
+    ) -> Result<Notice, RemoteError> {
+        let script = notice::script(metadata_url, interval)?;
+        let spare = self.link.spare().await?;
+        notice::watch(&spare, script).await
     }
 
     fn is_open(&self) -> bool {

@@ -81,6 +81,7 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
             .unwrap_or_default(),
         login: login?,
         shapes: shapes?,
+        wish: None,
         capabilities: capabilities?,
         ready,
         probes: probes.unwrap_or_default(),

@@ -16,17 +16,17 @@ const PIPELINES: [&str; 2] = [
 const IMAGES: [(&str, &str); 4] = [
     (
         "alpine-python",
-        include_str!("../../images/alpine-python.yaml"),
+        include_str!("../../images/local/alpine-python.yaml"),
     ),
     (
         "alpine-shell",
-        include_str!("../../images/alpine-shell.yaml"),
+        include_str!("../../images/local/alpine-shell.yaml"),
     ),
     (
         "debian-python",
-        include_str!("../../images/debian-python.yaml"),
+        include_str!("../../images/local/debian-python.yaml"),
     ),
-    ("debian-rust", include_str!("../../images/debian-rust.yaml")),
+    ("debian-rust", include_str!("../../images/local/debian-rust.yaml")),
 ];
 const DEFAULT_POLICY: &str = include_str!("../../policies/default.yaml");
 

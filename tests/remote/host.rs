@@ -1,12 +1,10 @@
 //! Machines to test on: two kinds of SSH server, several kinds of shell.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dormouse::model::{
@@ -14,11 +12,16 @@ use dormouse::model::{
     MachineKeys, Rate, Shape, Span, Timestamp,
 };
 use dormouse::provider::local::LocalProvider;
-use dormouse::provider::{Instance, InstanceState, LaunchRequest, Provider};
+use dormouse::provider::{Instance, InstanceState, LaunchRequest, Origin, Provider};
 use dormouse::remote::{Remote, Session, Ssh, Target, machine_keys};
 use tempfile::TempDir;
 
 use crate::run::PATIENCE;
+
+#[path = "openssh.rs"]
+mod openssh;
+
+pub(crate) use openssh::{OpenSsh, free_address};
 
 /// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +47,13 @@ pub(crate) struct Host {
     pub(crate) session: Arc<dyn Session>,
     pub(crate) home: PathBuf,
     knows_processes: bool,
-    _running: Running,
+    running: Running,
     _directory: TempDir,
 }
 
 enum Running {
     Local(LocalProvider, MachineId),
-    OpenSsh(Child),
+    OpenSsh(OpenSsh),
 }
 
 impl Drop for Running {
@@ -71,10 +74,8 @@ impl Drop for Running {
                     "{ended:?}"
                 );
             }
-            Self::OpenSsh(child) => {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+            // Ends by itself.
+            Self::OpenSsh(_) => {}
         }
     }
 }
@@ -92,15 +93,23 @@ impl Host {
         symlink(shell.program, bin.join("sh")).unwrap();
         let (target, home, running) = match server {
             Server::Local => local(directory.path(), &bin).await,
-            Server::OpenSsh => openssh(directory.path(), &bin),
+            Server::OpenSsh => {
+                let path = format!("{}:/usr/bin:/bin", bin.display());
+                let server = OpenSsh::start(directory.path(), &bin, &path, "");
+                let target = server.target.clone();
+                (target, server.home.clone(), Running::OpenSsh(server))
+            }
         };
-        let session = Ssh.connect(&target, Span::from_secs(20)).await.unwrap();
+        let session = Ssh::default()
+            .connect(&target, Span::from_secs(20))
+            .await
+            .unwrap();
         let host = Self {
             target,
             session,
             home,
             knows_processes: !shell.beliefs.contains("dm_proc=no"),
-            _running: running,
+            running,
             _directory: directory,
         };
         host.session.prepare().await.unwrap();
@@ -110,7 +119,8 @@ impl Host {
 
     /// Another session to the same machine.
     pub(crate) async fn connect(&self) -> Arc<dyn Session> {
-        Ssh.connect(&self.target, Span::from_secs(20))
+        Ssh::default()
+            .connect(&self.target, Span::from_secs(20))
             .await
             .unwrap()
     }
@@ -118,6 +128,14 @@ impl Host {
     /// Whether the runner can find processes by their environment.
     pub(crate) fn knows_processes(&self) -> bool {
         self.knows_processes
+    }
+
+    /// The server, where it is OpenSSH.
+    pub(crate) fn openssh(&self) -> &OpenSsh {
+        match &self.running {
+            Running::OpenSsh(server) => server,
+            Running::Local(..) => panic!("not an OpenSSH server"),
+        }
     }
 
     /// The attempt's directory on the machine.
@@ -166,86 +184,10 @@ async fn local(directory: &Path, bin: &Path) -> (Target, PathBuf, Running) {
         user: request.image.spec.login.user.clone(),
         client_private: request.keys.client_private.clone(),
         host_public: request.keys.host_public.clone(),
+        jump: None,
     };
     let home = root.join(machine.to_string()).join("home");
     (target, home, Running::Local(provider, machine))
-}
-
-fn openssh(directory: &Path, bin: &Path) -> (Target, PathBuf, Running) {
-    let keys = keys(MachineId::from_bits(crate::run::attempt().bits()));
-    let home = directory.join("home");
-    fs::create_dir(&home).unwrap();
-    let host_key = directory.join("host_key");
-    fs::write(&host_key, keys.host_private.expose()).unwrap();
-    fs::set_permissions(&host_key, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::write(directory.join("authorized_keys"), &keys.client_public).unwrap();
-    // Plays a login with another home, PATH and login shell than the account really has.
-    let login = directory.join("login");
-    let script = format!(
-        "#!/bin/sh\ncd {home} && export HOME={home} PATH={bin}:/usr/bin:/bin && \
-         exec {bin}/sh -c \"$SSH_ORIGINAL_COMMAND\"\n",
-        home = home.display(),
-        bin = bin.display(),
-    );
-    fs::write(&login, script).unwrap();
-    fs::set_permissions(&login, fs::Permissions::from_mode(0o755)).unwrap();
-    let address = free_address();
-    let config = directory.join("sshd_config");
-    let settings = format!(
-        "ListenAddress {address}\nHostKey {host_key}\nAuthorizedKeysFile {dir}/authorized_keys\n\
-         ForceCommand exec {dir}/login\nSetEnv HOME={home}\nStrictModes no\nUsePAM no\nPidFile none\n\
-         PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n",
-        // The account's shell would read its start-up files from the home directory.
-        home = home.display(),
-        host_key = host_key.display(),
-        dir = directory.display(),
-    );
-    fs::write(&config, settings).unwrap();
-    if is_root() {
-        // Where OpenSSH keeps its unprivileged half; a host without a running sshd lacks it.
-        fs::create_dir_all("/run/sshd").unwrap();
-    }
-    let child = Command::new("/usr/sbin/sshd")
-        .args(["-D", "-e", "-f"])
-        .arg(&config)
-        .stdin(Stdio::null())
-        .stderr(fs::File::create(directory.join("sshd.log")).unwrap())
-        .spawn()
-        .expect("/usr/sbin/sshd must be installed: the driver is tested against OpenSSH");
-    wait_for(address, &directory.join("sshd.log"));
-    let target = Target {
-        endpoint: Endpoint { address },
-        user: user(),
-        client_private: keys.client_private,
-        host_public: keys.host_public,
-    };
-    (target, home, Running::OpenSsh(child))
-}
-
-fn is_root() -> bool {
-    rustix::process::getuid().is_root()
-}
-
-fn user() -> String {
-    let output = Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
-fn wait_for(address: SocketAddr, log: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(address).is_err() {
-        assert!(
-            Instant::now() < deadline,
-            "sshd: {}",
-            fs::read_to_string(log).unwrap()
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// What launches a machine with this reference.
@@ -268,6 +210,7 @@ pub(crate) fn launch_request(
             user: "builder".to_owned(),
         },
         shapes: vec![shape.clone()],
+        wish: None,
         capabilities: Capabilities::default(),
         ready: None,
         probes: std::collections::BTreeMap::new(),
@@ -302,7 +245,7 @@ pub(crate) async fn find(provider: &LocalProvider, machine: MachineId) -> Option
     listing
         .instances
         .into_iter()
-        .find(|instance| instance.machine == machine)
+        .find(|instance| instance.origin == Origin::Machine(machine))
 }
 
 /// Waits until the machine runs.
@@ -313,9 +256,9 @@ pub(crate) async fn running(provider: &LocalProvider, machine: MachineId) -> End
             .await
             .expect("a launched machine is listed");
         assert!(tokio::time::Instant::now() < deadline, "{instance:?}");
-        match (instance.state, instance.endpoint) {
-            (InstanceState::Running, Some(endpoint)) => return endpoint,
-            (InstanceState::Pending, None) => {}
+        match (instance.state, instance.endpoints.as_slice()) {
+            (InstanceState::Running, [endpoint]) => return *endpoint,
+            (InstanceState::Pending, []) => {}
             other => panic!("{other:?}"),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -47,10 +47,14 @@ impl World {
             user: "builder".to_owned(),
             client_private: request.keys.client_private,
             host_public: request.keys.host_public,
+            jump: None,
         };
         (
             machine,
-            Ssh.connect(&target, Span::from_secs(20)).await.unwrap(),
+            Ssh::default()
+                .connect(&target, Span::from_secs(20))
+                .await
+                .unwrap(),
         )
     }
 }
@@ -200,9 +204,13 @@ async fn images_differ_by_their_reference() {
         user: "builder".to_owned(),
         client_private: request.keys.client_private.clone(),
         host_public: request.keys.host_public.clone(),
+        jump: None,
     };
     assert!(begun.elapsed() >= std::time::Duration::from_millis(300));
-    let session = Ssh.connect(&target, Span::from_secs(20)).await.unwrap();
+    let session = Ssh::default()
+        .connect(&target, Span::from_secs(20))
+        .await
+        .unwrap();
     let ask = "echo $BASH $PATH $USER $HOME ${CARGO_MANIFEST_DIR-clean}";
     let output = session
         .command(ask, Bytes::new(), Span::from_secs(20))

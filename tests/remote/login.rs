@@ -13,7 +13,11 @@ const DASH: Shell = Shell {
 const PATIENCE: Span = Span::from_secs(20);
 
 async fn refused(target: &Target) -> RemoteError {
-    Ssh.connect(target, PATIENCE).await.map(drop).unwrap_err()
+    Ssh::default()
+        .connect(target, PATIENCE)
+        .await
+        .map(drop)
+        .unwrap_err()
 }
 
 async fn another_host_key_is_refused_and_named(server: Server) {
@@ -69,6 +73,7 @@ async fn nobody_listens() {
         user: "somebody".to_owned(),
         client_private: keys.client_private,
         host_public: keys.host_public,
+        jump: None,
     };
     assert!(matches!(
         refused(&target).await,
@@ -77,7 +82,7 @@ async fn nobody_listens() {
     // Somebody who never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     target.endpoint.address = silent.local_addr().unwrap();
-    let error = Ssh
+    let error = Ssh::default()
         .connect(&target, Span::from_millis(200))
         .await
         .map(drop)

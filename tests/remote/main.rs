@@ -11,6 +11,9 @@
 
 mod driver;
 mod host;
+mod jump;
 mod local;
 mod login;
+mod notice;
+mod rekey;
 mod run;

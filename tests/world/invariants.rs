@@ -101,7 +101,11 @@ fn check_attempt(world: &World, build: &Build, attempt: &Attempt) {
             assert!(ran.printed == home, "{}: log differs", attempt.id);
         }
         Outcome::Exited(_) => {}
-        Outcome::TimedOut | Outcome::Canceled | Outcome::Infrastructure(_) => assert!(
+        Outcome::TimedOut
+        | Outcome::Canceled
+        | Outcome::Infrastructure(_)
+        | Outcome::Interrupted(_)
+        | Outcome::NotLaunched(_) => assert!(
             is_cut || ran.printed.starts_with(&home),
             "{}: log at home is no prefix",
             attempt.id

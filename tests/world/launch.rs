@@ -175,6 +175,7 @@ fn stray(number: u128) -> LaunchRequest {
             host_public: "host".to_owned(),
             client_private: Secret::new("client".to_owned()),
             client_public: "client".to_owned(),
+            is_shared: false,
         },
         lease: secs(24 * 3_600),
     }

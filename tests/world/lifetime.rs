@@ -13,7 +13,10 @@ fn reason_of(machine: &Machine) -> Option<&Reason> {
         MachineState::Intended { .. }
         | MachineState::Booting { .. }
         | MachineState::Idle { .. }
-        | MachineState::Busy { .. } => None,
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. } => None,
     }
 }
 

@@ -66,7 +66,11 @@ impl Rows {
                 .iter_mut()
                 .filter(|token| token.id == id)
                 .for_each(|token| token.revoked_at = Some(at)),
-            Change::PutMachineKeys(_) | Change::DeleteMachineKeys(_) | Change::InsertExtent(_) => {
+            Change::PutMachineKeys(_)
+            | Change::DeleteMachineKeys(_)
+            | Change::InsertLaunch(_)
+            | Change::DeleteLaunch(_)
+            | Change::InsertExtent(_) => {
                 panic!("the API has no business with these")
             }
         }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState,
     CapabilityValue, Category, Cursor, Endpoint, Entry, Event, EventKind, Image, ImageSpec,
-    ImageState, InstanceId, Login, Machine, MachineId, MachineState, Money, Outcome, Pipeline,
+    ImageState, InstanceId, Login, Machine, MachineId, MachineState, Market, Money, Outcome, Pipeline,
     PipelineId, Policy, PolicySpec, Rate, Requirement, Requirements, Shape, Span, Step, StepRecord,
     Subject, Timestamp, Token, TokenId, TokenRole,
 };
@@ -162,6 +162,11 @@ pub(super) fn machine(bits: u128) -> Machine {
         image_version: 1,
         provider: "local".to_owned(),
         shape: shape(),
+        zone: String::new(),
+        market: Market::OnDemand,
+        asleep_usd_micro_per_hour: Rate::default(),
+        launch: None,
+        tariff: None,
         launched_for: None,
         state: MachineState::Idle {
             instance: InstanceId("i-0abc".to_owned()),
@@ -188,6 +193,7 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
             user: "admin".to_owned(),
         },
         shapes: vec![shape()],
+        wish: None,
         capabilities: BTreeMap::from([
             ("docker".to_owned(), CapabilityValue::Flag(true)),
             (

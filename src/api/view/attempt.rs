@@ -49,6 +49,10 @@ pub enum OutcomeKind {
     Canceled,
     /// The machine, the network or the provider failed under it; `reason` tells how.
     Infrastructure,
+    /// The provider took the machine back; `reason` tells how.
+    Interrupted,
+    /// No machine was launched for it, which does not count as a try; `reason` tells why.
+    NotLaunched,
 }
 
 /// How an attempt ended.
@@ -70,6 +74,12 @@ impl From<&Outcome> for OutcomeView {
             Outcome::Canceled => (OutcomeKind::Canceled, None, None),
             Outcome::Infrastructure(reason) => {
                 (OutcomeKind::Infrastructure, None, Some(reason.clone()))
+            }
+            Outcome::Interrupted(reason) => {
+                (OutcomeKind::Interrupted, None, Some(reason.clone()))
+            }
+            Outcome::NotLaunched(reason) => {
+                (OutcomeKind::NotLaunched, None, Some(reason.clone()))
             }
         };
         Self {

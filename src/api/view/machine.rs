@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::amount::MoneyView;
 use super::catalogue::ShapeView;
+use crate::ledger;
 use crate::model::{BuildId, Hold, Machine, MachineId, MachineState, Money, Timestamp};
 
 /// Where a machine stands.
@@ -19,6 +20,12 @@ pub enum MachineStateWord {
     Idle,
     /// A build is bound to it or runs on it.
     Busy,
+    /// It is to be stopped, with its disk kept.
+    FallingAsleep,
+    /// Stopped, ready to be woken.
+    Asleep,
+    /// It is being started again, for a build.
+    Waking,
     /// It takes no more builds and will be terminated.
     Draining,
     /// Proved gone.
@@ -33,6 +40,9 @@ impl MachineStateWord {
             Self::Booting => "booting",
             Self::Idle => "idle",
             Self::Busy => "busy",
+            Self::FallingAsleep => "falling_asleep",
+            Self::Asleep => "asleep",
+            Self::Waking => "waking",
             Self::Draining => "draining",
             Self::Gone => "gone",
         }
@@ -46,6 +56,9 @@ impl From<&MachineState> for MachineStateWord {
             MachineState::Booting { .. } => Self::Booting,
             MachineState::Idle { .. } => Self::Idle,
             MachineState::Busy { .. } => Self::Busy,
+            MachineState::FallingAsleep { .. } => Self::FallingAsleep,
+            MachineState::Asleep { .. } => Self::Asleep,
+            MachineState::Waking { .. } => Self::Waking,
             MachineState::Draining { .. } => Self::Draining,
             MachineState::Gone { .. } => Self::Gone,
         }
@@ -88,6 +101,10 @@ pub struct MachineView {
     pub provider: String,
     /// Its size and price.
     pub shape: ShapeView,
+    /// The provider's name for the place it runs in; empty when there is only one.
+    pub zone: String,
+    /// How it was bought: `on-demand` or `spot`.
+    pub market: String,
     /// Where it stands.
     pub state: MachineStateWord,
     /// When it got there.
@@ -129,6 +146,9 @@ impl MachineView {
             | MachineState::Booting { .. }
             | MachineState::Idle { .. }
             | MachineState::Busy { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Asleep { .. }
+            | MachineState::Waking { .. }
             | MachineState::Draining { .. } => now,
         };
         Self {
@@ -137,6 +157,8 @@ impl MachineView {
             image_version: machine.image_version,
             provider: machine.provider,
             shape: machine.shape.into(),
+            zone: machine.zone,
+            market: machine.market.word().to_owned(),
             state: MachineStateWord::from(&machine.state),
             since: machine.since,
             created_at: machine.created_at,
@@ -156,17 +178,17 @@ impl MachineView {
 /// What is in the ledger, and for a machine that is not gone the time since. As a difference of two
 /// cumulative costs, so that it agrees with the ledger to the micro-dollar once that is written.
 fn cost_until(machine: &Machine, now: Timestamp) -> Money {
-    let rate = machine.shape.price_usd_micro_per_hour;
-    let cumulative = |at: Timestamp| rate.cost_of(at.since(machine.created_at));
     match machine.state {
         MachineState::Gone { .. } => machine.billed,
         MachineState::Intended { .. }
         | MachineState::Booting { .. }
         | MachineState::Idle { .. }
         | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. }
         | MachineState::Draining { .. } => {
-            let until = now.max(machine.billed_until);
-            machine.billed + (cumulative(until) - cumulative(machine.billed_until))
+            ledger::cost_at(machine, now.max(machine.billed_until))
         }
     }
 }
@@ -174,7 +196,11 @@ fn cost_until(machine: &Machine, now: Timestamp) -> Money {
 /// Where it listens, and why it is ended.
 fn place_and_end(state: &MachineState) -> (Option<String>, Option<String>) {
     match state {
-        MachineState::Intended { .. } | MachineState::Booting { .. } => (None, None),
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. } => (None, None),
         MachineState::Idle { endpoint, .. } | MachineState::Busy { endpoint, .. } => {
             (Some(endpoint.address.to_string()), None)
         }

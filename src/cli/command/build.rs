@@ -151,7 +151,9 @@ fn attempts(attempts: &[AttemptView], now: Timestamp) -> Table {
 }
 
 fn outcome(attempt: &AttemptView) -> String {
-    use crate::api::view::OutcomeKind::{Canceled, Exited, Infrastructure, TimedOut};
+    use crate::api::view::OutcomeKind::{
+        Canceled, Exited, Infrastructure, Interrupted, NotLaunched, TimedOut,
+    };
     let Some(outcome) = &attempt.outcome else {
         return words::NONE.to_owned();
     };
@@ -160,7 +162,7 @@ fn outcome(attempt: &AttemptView) -> String {
         (Exited, None) => "exited".to_owned(),
         (TimedOut, _) => "ran out of time".to_owned(),
         (Canceled, _) => "canceled".to_owned(),
-        (Infrastructure, _) => outcome
+        (Infrastructure | Interrupted | NotLaunched, _) => outcome
             .reason
             .clone()
             .unwrap_or_else(|| "the machine failed".to_owned()),

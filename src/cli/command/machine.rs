@@ -74,7 +74,9 @@ pub(crate) fn draw(machine: &MachineView, output: Output) -> String {
         "Image",
         format!("{} v{}", machine.image, machine.image_version),
     );
-    fields.add("Provider", machine.provider.clone());
+    let place = [machine.provider.as_str(), &machine.zone, &machine.market];
+    let place: Vec<&str> = place.into_iter().filter(|word| !word.is_empty()).collect();
+    fields.add("Provider", place.join(", "));
     fields.maybe("Instance", machine.instance.clone());
     fields.maybe("Address", machine.address.clone());
     let size = format!(

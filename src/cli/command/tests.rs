@@ -215,6 +215,7 @@ fn machine_value() -> Value {
         "provider": "local",
         "shape": { "name": "small", "vcpus": 2, "memory_mib": 2_048,
                    "price": { "micro_usd_per_hour": 41_600, "text": "$" } },
+        "zone": "us-east-1a", "market": "spot",
         "state": "busy", "since": "2026-11-21T08:01:00Z", "created_at": "2026-11-21T08:00:00Z",
         "instance": "4711", "address": "127.0.0.1:40022",
         "build": "bld_01jd3x9k2v6q8w4e5r7t9y1s3f", "launched_for": null, "builds_done": 4,

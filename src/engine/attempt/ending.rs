@@ -12,7 +12,12 @@ const STOP_PATIENCE: Span = Span::from_secs(60);
 impl Driver {
     /// How a run that ended with `code` is to be read.
     pub(super) fn judge(&mut self, code: i32) -> (Outcome, String) {
-        if let Some(stopping) = self.stopping.take() {
+        let stopping = self.stopping.take();
+        // It was quicker than its machine's end.
+        let is_done = |stopping: &Stopping| {
+            code == 0 && matches!(stopping.outcome, Outcome::Interrupted(_))
+        };
+        if let Some(stopping) = stopping.filter(|stopping| !is_done(stopping)) {
             return (stopping.outcome, stopping.verdict);
         }
         if code == 0 {
@@ -68,13 +73,16 @@ impl Driver {
 
     /// Begins a stop if somebody asked for the build's end.
     pub(super) fn look_at_wish(&mut self) {
-        let wish = {
+        let (wish, interruption) = {
             let books = self.engine.books();
-            books
-                .builds
-                .get(&self.build)
-                .and_then(|build| build.cancel.clone())
+            let build = books.builds.get(&self.build);
+            let interruption = books.interrupted.get(&self.machine).cloned();
+            (build.and_then(|build| build.cancel.clone()), interruption)
         };
+        if let Some(why) = interruption.filter(|_| wish.is_none()) {
+            self.stop_all(Outcome::Interrupted(why.clone()), why);
+            return;
+        }
         let Some(cancel) = wish else { return };
         let outcome = match cancel.result {
             BuildResult::TimedOut => Outcome::TimedOut,

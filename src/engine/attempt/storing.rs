@@ -142,6 +142,8 @@ async fn leave(
                 tracing::warn!(attempt.id = %attempt, %error, "not tidied up");
             }
         }
+        // Nothing ran on it.
+        MachineAfter::Asleep => {}
         MachineAfter::Drain(_) => engine.end_machine_now(machine),
     }
 }

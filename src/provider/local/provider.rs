@@ -17,7 +17,7 @@ use super::layout::{Boot, Identity, Layout, Reference};
 use super::tree;
 use crate::model::{InstanceId, MachineId, Span};
 use crate::provider::{
-    AbsenceProof, ErrorKind, Instance, InstanceState, LaunchRequest, Listing, Provider,
+    AbsenceProof, ErrorKind, Instance, InstanceState, LaunchRequest, Listing, Origin, Provider,
     ProviderError,
 };
 
@@ -132,7 +132,7 @@ impl LocalProvider {
             }
             instances.push(instance);
         }
-        instances.sort_by_key(|instance| instance.machine);
+        instances.sort_by(|one, two| one.id.cmp(&two.id));
         Ok(instances)
     }
 
@@ -197,10 +197,13 @@ fn look(machine: MachineId, layout: &Layout) -> io::Result<Instance> {
     };
     Ok(Instance {
         id: InstanceId(machine.to_string()),
-        machine,
+        origin: Origin::Machine(machine),
         state,
-        endpoint,
+        endpoints: endpoint.into_iter().collect(),
         launched_at: layout.launched_at()?,
+        pool: None,
+        why: None,
+        is_reclaimed: false,
     })
 }
 
@@ -239,6 +242,7 @@ fn failed(
         operation,
         kind,
         message: message.to_string(),
+        pools: Vec::new(),
     }
 }
 

@@ -286,6 +286,7 @@ fn refused(operation: &'static str, kind: ErrorKind) -> ProviderError {
         operation,
         kind,
         message: format!("the simulated cloud refuses: {kind:?}"),
+        pools: Vec::new(),
     }
 }
 
@@ -294,5 +295,6 @@ fn lost(operation: &'static str) -> ProviderError {
         operation,
         kind: ErrorKind::Unknown,
         message: "no answer".to_owned(),
+        pools: Vec::new(),
     }
 }

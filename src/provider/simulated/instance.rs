@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::model::{Endpoint, InstanceId, MachineId, Secret, Span, Timestamp};
-use crate::provider::{Instance, InstanceState, LaunchRequest};
+use crate::provider::{Instance, InstanceState, LaunchRequest, Origin};
 
 use super::trouble::Boot;
 
@@ -136,12 +136,15 @@ impl Vm {
     pub(super) fn as_instance(&self, now: Timestamp) -> Instance {
         Instance {
             id: self.id.clone(),
-            machine: self.machine,
+            origin: Origin::Machine(self.machine),
             state: self.state(now),
-            endpoint: Some(Endpoint {
+            endpoints: vec![Endpoint {
                 address: self.address,
-            }),
+            }],
             launched_at: self.launched_at,
+            pool: None,
+            why: None,
+            is_reclaimed: false,
         }
     }
 

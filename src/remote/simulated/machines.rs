@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{Ended, Run};
 use super::{Ground, Host};
 use crate::model::{AttemptId, BuildSpec};
+use crate::remote::{Notice, Rekey};
 
 /// What happens to one call on a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +38,11 @@ pub struct Ran {
 pub struct SimulatedRemote {
     pub(super) ground: Arc<dyn Ground>,
     state: Arc<Mutex<State>>,
+    /// Moves with every notice that is given.
+    noticed: Arc<watch::Sender<u64>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Attempts that have a directory on their machine.
     runs: BTreeMap<(String, AttemptId), Run>,
@@ -47,6 +51,19 @@ struct State {
     begun: BTreeMap<AttemptId, u32>,
     links: Vec<(SocketAddr, CancellationToken)>,
     calls: VecDeque<CallTrouble>,
+    /// Keys that were replaced, by machine.
+    rekeyed: BTreeMap<String, PublicKeys>,
+    /// What machines say to a change of keys.
+    rekeying: Rekey,
+    /// Notices that were given, by machine.
+    notices: BTreeMap<String, Notice>,
+}
+
+/// The public halves of a machine's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PublicKeys {
+    pub(super) host: String,
+    pub(super) client: String,
 }
 
 impl SimulatedRemote {
@@ -54,7 +71,8 @@ impl SimulatedRemote {
     pub fn new(ground: Arc<dyn Ground>) -> Self {
         Self {
             ground,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(State::default())),
+            noticed: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -66,6 +84,21 @@ impl SimulatedRemote {
     /// Forgets all troubles that have not happened yet.
     pub fn calm(&self) {
         self.state().calls.clear();
+    }
+
+    /// Whether machines let their keys be changed: [`Rekey::Done`] until something else is said.
+    pub fn answer_rekeys(&self, answer: Rekey) {
+        self.state().rekeying = answer;
+    }
+
+    /// The machine at an address learns that it is taken back; whether there is one.
+    pub fn give_notice(&self, address: SocketAddr, notice: Notice) -> bool {
+        let Some(host) = self.ground.host(address) else {
+            return false;
+        };
+        self.state().notices.insert(host.name, notice);
+        self.noticed.send_modify(|count| *count += 1);
+        true
     }
 
     /// Cuts all connections, or those to one address; how many there were.
@@ -154,8 +187,47 @@ impl SimulatedRemote {
         self.state().calls.pop_front()
     }
 
+    /// The keys of a machine, if they were replaced.
+    pub(super) fn rekeyed(&self, host: &Host) -> Option<PublicKeys> {
+        self.state().rekeyed.get(&host.name).cloned()
+    }
+
+    /// Replaces the keys of a machine, if machines allow that.
+    pub(super) fn rekey(&self, host: &Host, keys: PublicKeys) -> Rekey {
+        let mut state = self.state();
+        if state.rekeying == Rekey::Done {
+            state.rekeyed.insert(host.name.clone(), keys);
+        }
+        state.rekeying
+    }
+
+    /// The notice that a machine was given.
+    pub(super) fn notice(&self, host: &Host) -> Option<Notice> {
+        self.state().notices.get(&host.name).cloned()
+    }
+
+    /// Tells of notices to come.
+    pub(super) fn notices(&self) -> watch::Receiver<u64> {
+        self.noticed.subscribe()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            runs: BTreeMap::new(),
+            discarded: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            links: Vec::new(),
+            calls: VecDeque::new(),
+            rekeyed: BTreeMap::new(),
+            rekeying: Rekey::Done,
+            notices: BTreeMap::new(),
+        }
     }
 }
 

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use russh::keys::PrivateKey;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
-use super::machines::{CallTrouble, SimulatedRemote};
+use super::machines::{CallTrouble, PublicKeys, SimulatedRemote};
 use super::run::{Ended, Run as Model};
 use super::shell::{self, Command};
-use crate::model::{AttemptId, BuildSpec, Span};
+use crate::model::{AttemptId, BuildSpec, Secret, Span};
 use crate::remote::{
-    CommandOutput, Probe, Remote, RemoteError, Run, RunEvent, Session, Stop, Target,
+    CommandOutput, Notice, Probe, Rekey, Remote, RemoteError, Run, RunEvent, Session, Stop, Target,
 };
 
 /// Events that wait for a slow reader at most, as in a connection's buffers.
@@ -51,14 +52,23 @@ impl Remote for SimulatedRemote {
                 detail: "connection refused".to_owned(),
             });
         };
-        if host.host_public != target.host_public {
+        let replaced = self.rekeyed(&host);
+        let presented = match &replaced {
+            Some(keys) => &keys.host,
+            None => &host.host_public,
+        };
+        if *presented != target.host_public {
             return Err(RemoteError::WrongHostKey {
                 address: address.to_string(),
-                presented: host.host_public,
+                presented: presented.clone(),
                 pinned: target.host_public.clone(),
             });
         }
-        if host.client_private != target.client_private {
+        let lets_in = match &replaced {
+            Some(keys) => public_half(&target.client_private).as_ref() == Some(&keys.client),
+            None => host.client_private == target.client_private,
+        };
+        if !lets_in {
             return Err(RemoteError::LoginRefused {
                 address: address.to_string(),
                 user: target.user.clone(),
@@ -71,6 +81,12 @@ impl Remote for SimulatedRemote {
             closed: self.link(address),
         }))
     }
+}
+
+/// The public key that belongs to a private one.
+fn public_half(private: &Secret) -> Option<String> {
+    let key = PrivateKey::from_openssh(private.expose()).ok()?;
+    key.public_key().to_openssh().ok()
 }
 
 impl Link {
@@ -228,6 +244,44 @@ impl Session for Link {
         let answer = self.call(OPERATION)?;
         self.machines.ground.extend_lease(self.address, lease);
         self.answer(answer, OPERATION)
+    }
+
+    async fn rekey(
+        &self,
+        _host_private: &Secret,
+        host_public: &str,
+        client_public: &str,
+    ) -> Result<Rekey, RemoteError> {
+        const OPERATION: &str = "changing the keys";
+        let answer = self.call(OPERATION)?;
+        let keys = PublicKeys {
+            host: host_public.to_owned(),
+            client: client_public.to_owned(),
+        };
+        let rekeyed = self.machines.rekey(&self.host, keys);
+        self.answer(answer, OPERATION)?;
+        Ok(rekeyed)
+    }
+
+    async fn await_notice(
+        &self,
+        _metadata_url: &str,
+        _interval: Span,
+    ) -> Result<Notice, RemoteError> {
+        const OPERATION: &str = "watching for interruption";
+        let mut notices = self.machines.notices();
+        loop {
+            if !self.stands() {
+                return Err(self.lost(OPERATION));
+            }
+            if let Some(notice) = self.machines.notice(&self.host) {
+                return Ok(notice);
+            }
+            tokio::select! {
+                () = self.closed.cancelled() => {}
+                _ = notices.changed() => {}
+            }
+        }
     }
 
     fn is_open(&self) -> bool {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
     Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint, Entry, Event, EventKind,
-    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, LineMark, Login, Machine, MachineId,
-    MachineKeys, MachineState, Money, Operator, Outcome, PackId, Pipeline, PipelineId, Policy,
-    PolicySpec, Rate, Reason, Requirement, Secret, Shape, Span, Step, StepRecord, Subject,
-    Timestamp, Token, TokenId, TokenRole,
+    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark, Login,
+    Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator, Outcome,
+    PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement, Secret,
+    Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token, TokenId, TokenRole,
 };
 
 /// Makes sample values; the same numbers give the same values.
@@ -39,6 +39,10 @@ pub(in crate::store) fn attempt_id(n: u64) -> AttemptId {
 
 pub(in crate::store) fn machine_id(n: u64) -> MachineId {
     MachineId::from_bits(u128::from(n) << 64)
+}
+
+pub(in crate::store) fn launch_id(n: u64) -> LaunchId {
+    LaunchId::from_bits(u128::from(n) << 64)
 }
 
 pub(in crate::store) fn token_id(n: u64) -> TokenId {
@@ -234,6 +238,15 @@ impl Samples {
             image_version: 1,
             provider: "local".to_owned(),
             shape: Self::shape(),
+            zone: "us-east-1a".to_owned(),
+            market: Market::Spot,
+            asleep_usd_micro_per_hour: Rate::from_micros_per_hour(3),
+            launch: Some(launch_id(n)),
+            tariff: Some(Tariff {
+                rate: Rate::from_micros_per_hour(7),
+                from: time(19),
+                before: Money::from_micros(-1),
+            }),
             launched_for: Some(build_id(n)),
             state,
             since: time(18),
@@ -257,7 +270,7 @@ impl Samples {
             address: ([127, 0, 0, 1], 2_222).into(),
         };
         let claim = (build_id(n), attempt_id(n));
-        match n % 6 {
+        match n % 9 {
             0 => MachineState::Intended { claim: Some(claim) },
             1 => MachineState::Booting {
                 instance,
@@ -268,6 +281,15 @@ impl Samples {
                 instance,
                 endpoint,
                 claim,
+            },
+            6 => MachineState::FallingAsleep {
+                instance,
+                how: SleepKind::Hibernate,
+            },
+            7 => MachineState::Asleep { instance },
+            8 => MachineState::Waking {
+                instance,
+                claim: Some(claim),
             },
             4 => MachineState::Draining {
                 instance: Some(instance),
@@ -286,6 +308,25 @@ impl Samples {
             host_public: "host public".to_owned(),
             client_private: Secret::new("client private".to_owned()),
             client_public: "client public".to_owned(),
+            is_shared: n % 2 == 1,
+        }
+    }
+
+    pub(in crate::store) fn launch(n: u64) -> Launch {
+        Launch {
+            id: launch_id(n),
+            provider: "us-east-1".to_owned(),
+            image: "debian".to_owned(),
+            image_version: 3,
+            pools: vec![Pool {
+                shape: "c7i.large".to_owned(),
+                zone: "us-east-1a".to_owned(),
+                market: Market::Spot,
+            }],
+            machines: vec![machine_id(n), machine_id(n + 1)],
+            token: format!("token-{n}"),
+            request: Secret::new(format!("request {NASTY}")),
+            at: time(24),
         }
     }
 
@@ -313,6 +354,11 @@ impl Samples {
                     user: "root".to_owned(),
                 },
                 shapes: vec![Self::shape()],
+                wish: Some(ShapeWish {
+                    vcpus: Some((2, 8)),
+                    exclude: vec![NASTY.to_owned()],
+                    ..ShapeWish::default()
+                }),
                 capabilities,
                 ready: Some("true".to_owned()),
                 probes: map(1),
@@ -333,6 +379,10 @@ impl Samples {
                 idle_timeout: Some(Span::from_secs(600)),
                 max_lifetime: None,
                 max_builds_per_machine: Some(version),
+                market: Some(MarketChoice::SpotWithFallback),
+                sleep: Some(SleepKind::Stop),
+                max_asleep: None,
+                asleep_timeout: Some(Span::from_secs(60)),
             },
             applied_at: time(23),
             rev: 0,

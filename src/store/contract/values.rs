@@ -20,6 +20,7 @@ fn everything() -> Vec<Change> {
     }
     changes.extend([
         Change::PutMachineKeys(Samples::keys(2)),
+        Change::InsertLaunch(Samples::launch(1)),
         Change::InsertImage(Samples::image("debian", 1, ImageState::Superseded)),
         Change::InsertImage(Samples::image("debian", 2, ImageState::Active)),
         Change::InsertPolicy(Samples::policy("default", 1)),
@@ -57,6 +58,13 @@ async fn comes_back(store: &dyn Store, change: Change) {
             assert_eq!(store.attempts(a.build).await.unwrap(), [a]);
         }
         Change::InsertMachine(m) => assert_eq!(store.machine(m.id).await.unwrap(), Some(m)),
+        Change::InsertLaunch(launch) => {
+            let open = store.open_work().await.unwrap().launches;
+            assert_eq!(open, [launch.clone()]);
+            let settled = vec![Change::DeleteLaunch(launch.id)];
+            store.commit(settled).await.unwrap();
+            assert_eq!(store.open_work().await.unwrap().launches, []);
+        }
         Change::PutMachineKeys(k) => {
             let found = store.machine_keys(k.machine).await.unwrap().unwrap();
             assert_eq!(found, k);
@@ -186,7 +194,9 @@ pub(in crate::store) async fn open_work_is_what_is_not_over<F: Fixture>() {
     assert_eq!(work.attempts, attempts);
     assert_eq!(work.machines.len(), 10, "all but number 5 and the one gone");
     let images: Vec<_> = work.images.iter().map(|i| (&*i.name, i.version)).collect();
-    assert_eq!(images, [("debian", 2), ("debian", 1)]);
+    // The newest of a name is there even if it was removed: the next one counts on from it.
+    let newest = [("alpine", 1), ("debian", 2), ("debian", 1), ("fedora", 7)];
+    assert_eq!(images, newest);
     assert_eq!(work.policies, [Samples::policy("default", 2)]);
     let needed = [
         (build_id(5), BuildResult::Success),

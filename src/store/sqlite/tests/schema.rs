@@ -91,7 +91,7 @@ async fn a_newer_schema_is_refused() {
     let detail = detail(SqliteStore::open(&fixture.path()).await);
     assert!(
         detail.ends_with(
-            "its schema has version 99, this program knows versions up to 1: use the newer program"
+            "its schema has version 99, this program knows versions up to 2: use the newer program"
         ),
         "{detail}"
     );

@@ -1,0 +1,533 @@
+//! Launches of providers with a fleet: like ones are gathered for a moment, recorded as one request,
+//! and sent until they are answered. What is recorded may reach the provider at any time from then
+//! on; what is not has not.
+//!
+//! The answer is settled in one transaction: each machine gets its instance or is known to have
+//! none, and what was in the way has its one consequence (`capacity`). A restart sends open requests
+//! again, byte for byte; one whose token may have expired is settled by what listings show.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use backoff::backoff::Backoff;
+
+use crate::model::{
+    Category, Change, EventKind, IllegalTransition, Image, Launch, LaunchId, MachineId,
+    MachineKeys, MachineState, Market, Offering, Outcome, Pool, Rate, Reason, Span, Subject,
+    Tariff, Timestamp,
+};
+use crate::provider::{
+    ErrorKind, Instance, LaunchAnswer, LaunchOrder, Origin, PreparedLaunch, Provider, ProviderError,
+};
+
+use super::draft::Draft;
+use super::engine::{Engine, Fault};
+use super::outcome::{MachineAfter, end_attempt};
+use super::retry;
+
+/// A launch waits this long for others like it: a submission's builds are planned in one pass, and
+/// a webhook's come within milliseconds.
+const QUIET: Span = Span::from_millis(35);
+/// No launch waits longer than this for others.
+const LONGEST_WAIT: Span = Span::from_secs(1);
+/// From this age on a token is not relied on: AWS keeps them for a day at least by older editions of
+/// its manual, and says nothing in newer ones.
+const TOKEN_AGE: Span = Span::from_secs(3_600);
+
+/// Launches that may share a request.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Likeness {
+    image: String,
+    version: u32,
+    market: Market,
+    offerings: Vec<Offering>,
+}
+
+/// Machines that wait to be launched together.
+#[derive(Debug)]
+pub(super) struct Group {
+    machines: Vec<MachineId>,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// Launches that are being gathered.
+pub(super) type Gathering = BTreeMap<Likeness, Group>;
+
+impl Engine {
+    /// Puts a machine's launch with others like it; the first of them begins to wait.
+    pub(super) fn gather(self: &Arc<Self>, id: MachineId, offerings: Vec<Offering>) {
+        let likeness = {
+            let books = self.books();
+            let Some(machine) = books.machines.get(&id) else {
+                return;
+            };
+            Likeness {
+                image: machine.image.clone(),
+                version: machine.image_version,
+                market: machine.market,
+                offerings,
+            }
+        };
+        let now = self.parts.clock.now();
+        let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = gathering.get_mut(&likeness) {
+            group.machines.push(id);
+            group.last = now;
+            return;
+        }
+        let group = Group {
+            machines: vec![id],
+            first: now,
+            last: now,
+        };
+        gathering.insert(likeness.clone(), group);
+        drop(gathering);
+        let engine = Arc::clone(self);
+        self.spawn(async move { engine.launch_gathered(likeness).await });
+    }
+
+    async fn launch_gathered(self: Arc<Self>, likeness: Likeness) {
+        let machines = loop {
+            let now = self.parts.clock.now();
+            let due = {
+                let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(group) = gathering.get(&likeness) else {
+                    return;
+                };
+                let due = (group.last + QUIET).min(group.first + LONGEST_WAIT);
+                if due <= now {
+                    break gathering.remove(&likeness).map(|group| group.machines);
+                }
+                due
+            };
+            self.parts.clock.sleep(due.since(now)).await;
+        };
+        let Some(provider) = self.provider_of_image(&likeness.image, likeness.version) else {
+            return;
+        };
+        let most = provider.fleet().map_or(1, |fleet| fleet.most().max(1));
+        for machines in machines.unwrap_or_default().chunks(most) {
+            let engine = Arc::clone(&self);
+            let (likeness, machines) = (likeness.clone(), machines.to_vec());
+            self.spawn(async move {
+                if let Ok(Some(launch)) = engine.record_launch(&likeness, machines).await {
+                    engine.send_launch(launch).await;
+                }
+            });
+        }
+    }
+
+    fn provider_of_image(&self, image: &str, version: u32) -> Option<Arc<dyn Provider>> {
+        let books = self.books();
+        let image = books.images.get(&(image.to_owned(), version))?;
+        self.provider(&image.spec.provider).cloned()
+    }
+
+    /// Writes the request and commits it; from then on it may be out in the world.
+    async fn record_launch(
+        self: &Arc<Self>,
+        likeness: &Likeness,
+        machines: Vec<MachineId>,
+    ) -> Result<Option<Launch>, Fault> {
+        let Some((image, order)) = self.order(likeness, machines.len()).await? else {
+            return Ok(None);
+        };
+        let provider = image.spec.provider.clone();
+        let prepared = match self.provider(&provider).and_then(|p| p.fleet()) {
+            Some(fleet) => fleet.prepare(&order),
+            None => Err(no_fleet(&provider)),
+        };
+        let now = self.parts.clock.now();
+        let mut launch = Launch {
+            id: order.launch,
+            provider,
+            image: image.name.clone(),
+            image_version: image.version,
+            pools: order.offerings.iter().map(Offering::pool).collect(),
+            machines,
+            token: String::new(),
+            request: crate::model::Secret::default(),
+            at: now,
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let answer = LaunchAnswer {
+                    instances: Vec::new(),
+                    refusals: vec![error],
+                };
+                self.settle_launch(&launch, &answer).await?;
+                return Ok(None);
+            }
+        };
+        launch.token = prepared.token;
+        launch.request = prepared.request;
+        let recorded = launch.clone();
+        let wanted = self
+            .write_durably(|draft| Ok(record(draft, recorded, &order.keys)))
+            .await?;
+        Ok(wanted.then_some(launch))
+    }
+
+    /// The order for a group, with keys: one machine's own, or ones that a larger launch shares
+    /// until each machine has got its own at its first login.
+    async fn order(
+        self: &Arc<Self>,
+        likeness: &Likeness,
+        count: usize,
+    ) -> Result<Option<(Arc<Image>, LaunchOrder)>, Fault> {
+        let now = self.parts.clock.now();
+        let launch = LaunchId::from_bits(self.parts.ids.bits(now));
+        let found = {
+            let books = self.books();
+            let image = books.images.get(&(likeness.image.clone(), likeness.version));
+            image.map(|image| {
+                let resolution = books.capacity.resolution(image);
+                let reference = resolution.map(|found| found.reference.clone());
+                let lifetime = books.lifetime_of(&image.name);
+                (Arc::clone(image), reference.unwrap_or_default(), lifetime)
+            })
+        };
+        let Some((image, reference, lifetime)) = found else {
+            return Ok(None);
+        };
+        let mut keys = self.new_keys(MachineId::from_bits(launch.bits()))?;
+        keys.is_shared = count > 1;
+        let image_copy = Image::clone(&image);
+        let order = LaunchOrder {
+            launch,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            image: image_copy,
+            reference,
+            market: likeness.market,
+            offerings: likeness.offerings.clone(),
+            keys,
+            lease: self.parts.settings.lease,
+            expires_at: now + lifetime + self.parts.settings.lease + image.spec.boot_timeout,
+        };
+        Ok(Some((image, order)))
+    }
+
+    /// Sends a recorded request until its outcome is known, and settles it.
+    pub(super) async fn send_launch(self: Arc<Self>, launch: Launch) {
+        let prepared = PreparedLaunch {
+            token: launch.token.clone(),
+            request: launch.request.clone(),
+        };
+        let mut pauses = retry::backoff();
+        loop {
+            let Some(provider) = self.provider(&launch.provider).cloned() else {
+                tracing::error!(provider = launch.provider, launch.id = %launch.id, "a launch waits for a provider that is not configured");
+                return;
+            };
+            let now = self.parts.clock.now();
+            let answer = match provider.fleet() {
+                Some(_) if now.since(launch.at) > TOKEN_AGE => {
+                    self.answer_by_listing(&provider, &launch).await
+                }
+                Some(fleet) => fleet.launch(&prepared).await,
+                None => Err(no_fleet(&launch.provider)),
+            };
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => match error.kind {
+                    ErrorKind::Unknown | ErrorKind::Throttled => {
+                        tracing::warn!(launch.id = %launch.id, %error, "launch not answered");
+                        let pause = pauses.next_backoff().map_or(LONGEST_WAIT, Span::from);
+                        self.parts.clock.sleep(pause).await;
+                        continue;
+                    }
+                    ErrorKind::PoolEmpty
+                    | ErrorKind::Quota
+                    | ErrorKind::Address
+                    | ErrorKind::Config
+                    | ErrorKind::Auth => LaunchAnswer {
+                        instances: Vec::new(),
+                        refusals: vec![error],
+                    },
+                },
+            };
+            // On a fault the state is loaded anew, and the request is sent again from there.
+            let _ = self.settle_launch(&launch, &answer).await;
+            return;
+        }
+    }
+
+    /// What listings show of a launch that is too old to be asked for again.
+    async fn answer_by_listing(
+        &self,
+        provider: &Arc<dyn Provider>,
+        launch: &Launch,
+    ) -> Result<LaunchAnswer, ProviderError> {
+        let listing = provider.list().await?;
+        let of_it = |i: &Instance| i.origin == Origin::Launch(launch.id);
+        let mut instances: Vec<Instance> =
+            listing.instances.into_iter().filter(|i| of_it(i)).collect();
+        instances.sort_by(|one, two| one.id.cmp(&two.id));
+        if !listing.complete {
+            return Err(ProviderError {
+                operation: "settle an old launch",
+                kind: ErrorKind::Unknown,
+                message: "the listing is not complete".to_owned(),
+                pools: Vec::new(),
+            });
+        }
+        let lost = ProviderError {
+            operation: "settle an old launch",
+            kind: ErrorKind::Unknown,
+            message: "its answer was lost, and no instance of it is there".to_owned(),
+            pools: Vec::new(),
+        };
+        Ok(LaunchAnswer {
+            instances,
+            refusals: vec![lost],
+        })
+    }
+
+    /// Gives each machine of a launch its instance, or the certainty that it has none.
+    async fn settle_launch(
+        self: &Arc<Self>,
+        launch: &Launch,
+        answer: &LaunchAnswer,
+    ) -> Result<(), Fault> {
+        let up = self
+            .write_durably(|draft| settle(draft, launch, answer))
+            .await?;
+        for refusal in &answer.refusals {
+            tracing::info!(launch.id = %launch.id, error = %refusal, "launch refused");
+        }
+        for id in up {
+            let engine = Arc::clone(self);
+            self.spawn(engine.bring_up(id));
+        }
+        self.nudge();
+        Ok(())
+    }
+
+    /// A machine was to be launched when the server stopped; nothing was sent for it.
+    pub(super) async fn never_sent(self: Arc<Self>, id: MachineId) {
+        let why = "the server was restarted before the launch was sent";
+        let written = self
+            .write_durably(|draft| not_launched(draft, id, why))
+            .await;
+        if written.is_ok() {
+            self.nudge();
+        }
+    }
+}
+
+/// Records a launch and makes its machines part of it; whether any is still wanted.
+fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) -> bool {
+    let mut is_wanted = false;
+    for id in &launch.machines {
+        let Some(is_intended) = draft.change_machine(*id, |machine| {
+            machine.launch = Some(launch.id);
+            matches!(machine.state, MachineState::Intended { .. })
+        }) else {
+            continue;
+        };
+        is_wanted |= is_intended;
+        draft.record(Change::PutMachineKeys(MachineKeys {
+            machine: *id,
+            ..keys.clone()
+        }));
+    }
+    if is_wanted {
+        draft.books.launches.insert(launch.id, launch.clone());
+        draft.record(Change::InsertLaunch(launch));
+    }
+    is_wanted
+}
+
+/// Writes the outcome of a launch; the machines that have to be brought up now.
+fn settle(
+    draft: &mut Draft<'_>,
+    launch: &Launch,
+    answer: &LaunchAnswer,
+) -> Result<Vec<MachineId>, IllegalTransition> {
+    let key = (launch.image.clone(), launch.image_version);
+    let image = draft.books.images.get(&key).cloned();
+    let offerings = image.as_ref().map(|image| draft.books.offerings(image));
+    let offerings = offerings.unwrap_or_default();
+    let asked: Vec<Offering> = {
+        let asked = |offering: &Offering| launch.pools.contains(&offering.pool());
+        offerings.iter().filter(|o| asked(o)).cloned().collect()
+    };
+    let why = refusal_words(&answer.refusals);
+    let mut up = Vec::new();
+    let mut instances = answer.instances.iter();
+    for id in &launch.machines {
+        match instances.next() {
+            Some(instance) => {
+                reprice(draft, *id, instance.pool.as_ref(), &offerings);
+                up.extend(give(draft, *id, instance)?);
+            }
+            None => not_launched(draft, *id, &why)?,
+        }
+    }
+    if let Some(image) = image {
+        for refusal in consequential(&answer.refusals, answer, launch) {
+            if let Some(note) = draft.books.refused(&image, &asked, &refusal, draft.now) {
+                let subject = Subject::Image(image.name.clone());
+                draft.event(subject, EventKind::ImageNote, note);
+            }
+        }
+    }
+    if draft.books.launches.remove(&launch.id).is_some() {
+        draft.record(Change::DeleteLaunch(launch.id));
+    }
+    Ok(up)
+}
+
+/// The refusals of an answer; machines without an instance and without a word about it count as a
+/// pool without capacity, or the same launch would be asked for again and again.
+fn consequential(
+    refusals: &[ProviderError],
+    answer: &LaunchAnswer,
+    launch: &Launch,
+) -> Vec<ProviderError> {
+    if !refusals.is_empty() || answer.instances.len() >= launch.machines.len() {
+        return refusals.to_vec();
+    }
+    vec![ProviderError {
+        operation: "launch",
+        kind: ErrorKind::PoolEmpty,
+        message: "fewer machines than asked for, without a reason".to_owned(),
+        pools: launch.pools.clone(),
+    }]
+}
+
+fn refusal_words(refusals: &[ProviderError]) -> String {
+    let mut words: Vec<String> = refusals.iter().map(|r| r.message.clone()).collect();
+    words.dedup();
+    if words.is_empty() {
+        return "fewer machines were launched than asked for".to_owned();
+    }
+    /// One sentence for people; the log has them all.
+    const SHOWN: usize = 3;
+    let more = words.len().saturating_sub(SHOWN);
+    words.truncate(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{}{more}", words.join("; "))
+}
+
+/// Gives a machine its instance; the machine, if it has to be brought up.
+fn give(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    instance: &Instance,
+) -> Result<Option<MachineId>, IllegalTransition> {
+    let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
+        return Ok(None);
+    };
+    let subject = Subject::Machine(id);
+    let message = format!("the provider accepted the launch as {}", instance.id);
+    match state {
+        MachineState::Intended { claim } => {
+            let next = MachineState::Booting {
+                instance: instance.id.clone(),
+                claim,
+            };
+            draft.enter_machine(id, next, None)?;
+            draft.event(subject, EventKind::MachineLaunched, message);
+            Ok(Some(id))
+        }
+        // It was given up while its launch was on its way: now it can be ended by name.
+        MachineState::Draining {
+            instance: None,
+            reason,
+        } => {
+            let next = MachineState::Draining {
+                instance: Some(instance.id.clone()),
+                reason,
+            };
+            draft.enter_machine(id, next, None)?;
+            draft.event(subject, EventKind::MachineLaunched, message);
+            Ok(None)
+        }
+        MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. }
+        | MachineState::Draining { .. }
+        | MachineState::Gone { .. } => Ok(None),
+    }
+}
+
+/// Notes where a machine was really taken from, and at what price.
+fn reprice(draft: &mut Draft<'_>, id: MachineId, pool: Option<&Pool>, offerings: &[Offering]) {
+    let Some(offering) = offerings.iter().find(|o| Some(&o.pool()) == pool) else {
+        return;
+    };
+    draft.change_machine(id, |machine| {
+        machine.shape = offering.shape.clone();
+        machine.zone.clone_from(&offering.zone);
+        machine.market = offering.market;
+        machine.asleep_usd_micro_per_hour = offering.asleep;
+    });
+}
+
+/// A machine that has no instance and never will: its build is queued anew, and it cost nothing.
+fn not_launched(
+    draft: &mut Draft<'_>,
+    id: MachineId,
+    why: &str,
+) -> Result<(), IllegalTransition> {
+    let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
+        return Ok(());
+    };
+    if state.instance().is_some() {
+        return Ok(());
+    }
+    draft.change_machine(id, |machine| {
+        machine.tariff = Some(Tariff {
+            rate: Rate::default(),
+            from: machine.created_at,
+            before: machine.billed,
+        });
+    });
+    let reason = Reason::NoCapacity(why.to_owned());
+    match state {
+        MachineState::Intended { claim: Some(claim) } => {
+            let outcome = Outcome::NotLaunched(why.to_owned());
+            end_attempt(draft, claim.1, &outcome, why, MachineAfter::Drain(reason))?;
+        }
+        MachineState::Intended { claim: None } => {
+            let next = MachineState::Draining {
+                instance: None,
+                reason,
+            };
+            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
+        }
+        MachineState::Draining { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. }
+        | MachineState::Gone { .. } => {}
+    }
+    let Some(MachineState::Draining { reason, .. }) =
+        draft.books.machines.get(&id).map(|m| m.state.clone())
+    else {
+        return Ok(());
+    };
+    draft.enter_machine(id, MachineState::Gone { reason }, Some((Category::Drain, None)))?;
+    draft.record(Change::DeleteMachineKeys(id));
+    let message = format!("never launched: {why}");
+    draft.event(Subject::Machine(id), EventKind::MachineGone, message);
+    Ok(())
+}
+
+fn no_fleet(provider: &str) -> ProviderError {
+    ProviderError {
+        operation: "find the provider",
+        kind: ErrorKind::Config,
+        message: format!("provider {provider:?} takes no recorded launches"),
+        pools: Vec::new(),
+    }
+}
