@@ -73,7 +73,11 @@ impl<K: Send + 'static, R: Send + 'static> Batcher<K, R> {
         if !queue.is_attended {
             queue.is_attended = true;
             // A task, since the caller may go away and others rely on it.
-            tokio::spawn(empty(self.most, Arc::clone(&self.queue), Arc::clone(&self.work)));
+            tokio::spawn(empty(
+                self.most,
+                Arc::clone(&self.queue),
+                Arc::clone(&self.work),
+            ));
         }
         answered
     }

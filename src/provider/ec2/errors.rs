@@ -35,29 +35,105 @@ const RUN_OUT: &str = "the credentials have run out, or the clock is wrong";
 /// Every code that we know, once. Exact codes come before the patterns that would catch them.
 const TABLE: &[Row] = &[
     // No capacity. Most of these are HTTP 500: the SDK would send them again if we let it.
-    row("InsufficientInstanceCapacity", ErrorKind::PoolEmpty, NO_CAPACITY),
-    row("InsufficientHostCapacity", ErrorKind::PoolEmpty, NO_CAPACITY),
-    row("InsufficientCapacityOnHost", ErrorKind::PoolEmpty, NO_CAPACITY),
-    row("InsufficientVolumeCapacity", ErrorKind::PoolEmpty, NO_CAPACITY),
+    row(
+        "InsufficientInstanceCapacity",
+        ErrorKind::PoolEmpty,
+        NO_CAPACITY,
+    ),
+    row(
+        "InsufficientHostCapacity",
+        ErrorKind::PoolEmpty,
+        NO_CAPACITY,
+    ),
+    row(
+        "InsufficientCapacityOnHost",
+        ErrorKind::PoolEmpty,
+        NO_CAPACITY,
+    ),
+    row(
+        "InsufficientVolumeCapacity",
+        ErrorKind::PoolEmpty,
+        NO_CAPACITY,
+    ),
     row("InsufficientCapacity", ErrorKind::PoolEmpty, NO_CAPACITY),
-    row("ReservationCapacityExceeded", ErrorKind::PoolEmpty, NO_CAPACITY),
+    row(
+        "ReservationCapacityExceeded",
+        ErrorKind::PoolEmpty,
+        NO_CAPACITY,
+    ),
     row("UnfulfillableCapacity", ErrorKind::PoolEmpty, NO_CAPACITY),
-    row("SpotMaxPriceTooLow", ErrorKind::PoolEmpty, "the spot price is above the highest we pay"),
-    row("Unsupported", ErrorKind::PoolEmpty, "the zone does not have this type: others are tried"),
+    row(
+        "SpotMaxPriceTooLow",
+        ErrorKind::PoolEmpty,
+        "the spot price is above the highest we pay",
+    ),
+    row(
+        "Unsupported",
+        ErrorKind::PoolEmpty,
+        "the zone does not have this type: others are tried",
+    ),
     // Quotas: waiting does not help, a person does.
-    row("VcpuLimitExceeded", ErrorKind::Quota, "raise the quota of vCPUs for this market"),
-    row("InstanceLimitExceeded", ErrorKind::Quota, "raise the quota of instances"),
-    row("MaxSpotInstanceCountExceeded", ErrorKind::Quota, "raise the quota of spot instances"),
-    row("MaxSpotFleetRequestCountExceeded", ErrorKind::Quota, "raise the quota of fleets"),
-    row("VolumeLimitExceeded", ErrorKind::Quota, "raise the quota of EBS storage"),
-    row("NetworkInterfaceLimitExceeded", ErrorKind::Quota, "raise the quota of interfaces"),
-    row("AddressLimitExceeded", ErrorKind::Quota, "raise the quota of public addresses"),
-    row("ResourceLimitExceeded", ErrorKind::Quota, "raise the quota that it names"),
-    row("ResourceCountExceeded", ErrorKind::Quota, "raise the quota that it names"),
-    row("MaxIOPSLimitExceeded", ErrorKind::Quota, "raise the quota of provisioned IOPS"),
+    row(
+        "VcpuLimitExceeded",
+        ErrorKind::Quota,
+        "raise the quota of vCPUs for this market",
+    ),
+    row(
+        "InstanceLimitExceeded",
+        ErrorKind::Quota,
+        "raise the quota of instances",
+    ),
+    row(
+        "MaxSpotInstanceCountExceeded",
+        ErrorKind::Quota,
+        "raise the quota of spot instances",
+    ),
+    row(
+        "MaxSpotFleetRequestCountExceeded",
+        ErrorKind::Quota,
+        "raise the quota of fleets",
+    ),
+    row(
+        "VolumeLimitExceeded",
+        ErrorKind::Quota,
+        "raise the quota of EBS storage",
+    ),
+    row(
+        "NetworkInterfaceLimitExceeded",
+        ErrorKind::Quota,
+        "raise the quota of interfaces",
+    ),
+    row(
+        "AddressLimitExceeded",
+        ErrorKind::Quota,
+        "raise the quota of public addresses",
+    ),
+    row(
+        "ResourceLimitExceeded",
+        ErrorKind::Quota,
+        "raise the quota that it names",
+    ),
+    row(
+        "ResourceCountExceeded",
+        ErrorKind::Quota,
+        "raise the quota that it names",
+    ),
+    row(
+        "MaxIOPSLimitExceeded",
+        ErrorKind::Quota,
+        "raise the quota of provisioned IOPS",
+    ),
     // Addresses: a matter of one zone's subnet.
-    row("InsufficientFreeAddressesInSubnet", ErrorKind::Address, NO_ADDRESS),
-    row("InsufficientAddressCapacity", ErrorKind::Address, NO_ADDRESS),
+    row(
+        "InsufficientFreeAddressesInSubnet",
+        ErrorKind::Address,
+        NO_ADDRESS,
+    ),
+    row(
+        "InsufficientAddressCapacity",
+        ErrorKind::Address,
+        NO_ADDRESS,
+    ),
     // Throttles say nothing about any pool, wherever they stand.
     row("RequestLimitExceeded", ErrorKind::Throttled, TOO_OFTEN),
     row("EC2ThrottledException", ErrorKind::Throttled, TOO_OFTEN),
@@ -76,7 +152,11 @@ const TABLE: &[Row] = &[
     row("ServiceUnavailable", ErrorKind::Unknown, AMBIGUOUS),
     row("RequestTimeout", ErrorKind::Unknown, AMBIGUOUS),
     row("RequestTimeoutException", ErrorKind::Unknown, AMBIGUOUS),
-    row("IdempotentInstanceTerminated", ErrorKind::Unknown, AMBIGUOUS),
+    row(
+        "IdempotentInstanceTerminated",
+        ErrorKind::Unknown,
+        AMBIGUOUS,
+    ),
     row("ConcurrentTagAccess", ErrorKind::Unknown, AMBIGUOUS),
     // The token was used, so instances of the launch may well exist.
     row("IdempotentParameterMismatch", ErrorKind::Unknown, AMBIGUOUS),
@@ -95,17 +175,41 @@ const TABLE: &[Row] = &[
     row("InvalidUserData.*", ErrorKind::Config, CANNOT_WORK),
     row("InvalidSnapshot.*", ErrorKind::Config, CANNOT_WORK),
     row("InvalidBlockDeviceMapping", ErrorKind::Config, CANNOT_WORK),
-    row("InvalidInstanceID.*", ErrorKind::Config, "the instance does not exist, or not yet"),
+    row(
+        "InvalidInstanceID.*",
+        ErrorKind::Config,
+        "the instance does not exist, or not yet",
+    ),
     row("InvalidInstanceType", ErrorKind::Config, CANNOT_WORK),
-    row("InvalidInstanceAttributeValue", ErrorKind::Config, CANNOT_WORK),
+    row(
+        "InvalidInstanceAttributeValue",
+        ErrorKind::Config,
+        CANNOT_WORK,
+    ),
     row("MissingParameter", ErrorKind::Config, CANNOT_WORK),
     row("UnknownParameter", ErrorKind::Config, CANNOT_WORK),
     row("ValidationError", ErrorKind::Config, CANNOT_WORK),
-    row("VPCIdNotSpecified", ErrorKind::Config, "there is no default VPC: name subnets"),
-    row("MissingInput", ErrorKind::Config, "there is no default subnet: name subnets"),
+    row(
+        "VPCIdNotSpecified",
+        ErrorKind::Config,
+        "there is no default VPC: name subnets",
+    ),
+    row(
+        "MissingInput",
+        ErrorKind::Config,
+        "there is no default subnet: name subnets",
+    ),
     row("UnsupportedOperation", ErrorKind::Config, CANNOT_WORK),
-    row("UnsupportedHibernationConfiguration", ErrorKind::Config, CANNOT_WORK),
-    row("OperationNotPermitted", ErrorKind::Config, "it is protected against this"),
+    row(
+        "UnsupportedHibernationConfiguration",
+        ErrorKind::Config,
+        CANNOT_WORK,
+    ),
+    row(
+        "OperationNotPermitted",
+        ErrorKind::Config,
+        "it is protected against this",
+    ),
     // Not ours to do.
     row("UnauthorizedOperation", ErrorKind::Auth, NOT_ALLOWED),
     row("AccessDenied", ErrorKind::Auth, NOT_ALLOWED),
@@ -118,7 +222,11 @@ const TABLE: &[Row] = &[
     row("RequestExpired", ErrorKind::Auth, RUN_OUT),
     row("ExpiredToken", ErrorKind::Auth, RUN_OUT),
     row("ExpiredTokenException", ErrorKind::Auth, RUN_OUT),
-    row("MissingAuthenticationToken", ErrorKind::Auth, "there are no credentials"),
+    row(
+        "MissingAuthenticationToken",
+        ErrorKind::Auth,
+        "there are no credentials",
+    ),
     row("OptInRequired", ErrorKind::Auth, MAY_NOT),
     row("PendingVerification", ErrorKind::Auth, MAY_NOT),
     row("Blocked", ErrorKind::Auth, MAY_NOT),

@@ -10,8 +10,8 @@ use aws_sdk_ec2::types::{
     CreateFleetError, DefaultTargetCapacityType, FleetLaunchTemplateConfigRequest,
     FleetLaunchTemplateOverridesRequest, FleetLaunchTemplateSpecificationRequest,
     FleetOnDemandAllocationStrategy, FleetType, InstanceType, LaunchTemplateAndOverridesResponse,
-    OnDemandOptionsRequest, ResourceType, SpotAllocationStrategy,
-    SpotInstanceInterruptionBehavior, SpotOptionsRequest, TargetCapacitySpecificationRequest,
+    OnDemandOptionsRequest, ResourceType, SpotAllocationStrategy, SpotInstanceInterruptionBehavior,
+    SpotOptionsRequest, TargetCapacitySpecificationRequest,
 };
 
 use super::clients::{Call, Clients};
@@ -33,7 +33,13 @@ pub(super) async fn fleet(
     token: &str,
 ) -> Result<LaunchAnswer, ProviderError> {
     let name = template::create(clients, request, token).await?;
-    let builder = build(clients.launching.create_fleet(), request, places, &name, token);
+    let builder = build(
+        clients.launching.create_fleet(),
+        request,
+        places,
+        &name,
+        token,
+    );
     let call = Call::of_instances("CreateFleet", OPERATION, request.count);
     let answer = clients.call(call, builder.send()).await.map_err(|failure| {
         let is_early = failure.is_not_found() && failure.is_about("InvalidLaunchTemplate");
@@ -50,7 +56,11 @@ pub(super) async fn fleet(
         template::delete(clients, &name).await;
     }
     let answer = read(request, places, &answer?);
-    if answer.refusals.iter().any(|error| error.kind == ErrorKind::Throttled) {
+    if answer
+        .refusals
+        .iter()
+        .any(|error| error.kind == ErrorKind::Throttled)
+    {
         clients.refused("CreateFleet");
     }
     Ok(answer)
@@ -125,7 +135,12 @@ fn read(request: &Request, places: &[Place], answer: &CreateFleetOutput) -> Laun
     let mut read = LaunchAnswer::default();
     for group in answer.instances() {
         let shape = group.instance_type().map(InstanceType::as_str);
-        let pool = pool_of(request, places, shape, group.launch_template_and_overrides());
+        let pool = pool_of(
+            request,
+            places,
+            shape,
+            group.launch_template_and_overrides(),
+        );
         let ids = group.instance_ids().iter();
         read.instances
             .extend(ids.map(|id| fresh(request, id, pool.clone(), None, Vec::new())));
@@ -147,9 +162,8 @@ fn note(
     let message = error.error_message().unwrap_or_default();
     let mut refusal = from_code(OPERATION, code, message);
     let pool = pool_of(request, places, None, error.launch_template_and_overrides());
-    let same = |known: &&mut ProviderError| {
-        known.kind == refusal.kind && known.message == refusal.message
-    };
+    let same =
+        |known: &&mut ProviderError| known.kind == refusal.kind && known.message == refusal.message;
     if let Some(known) = refusals.iter_mut().find(same) {
         known
             .pools

@@ -54,7 +54,11 @@ async fn send(
     answer.instances.sort_by(|a, b| a.id.cmp(&b.id));
     if answer.instances.is_empty() && answer.refusals.is_empty() {
         let operation = "launching instances";
-        let mut nothing = refuse(operation, ErrorKind::Unknown, "the answer names none, nor why");
+        let mut nothing = refuse(
+            operation,
+            ErrorKind::Unknown,
+            "the answer names none, nor why",
+        );
         nothing.pools = request.pools();
         return Err(nothing);
     }

@@ -43,7 +43,11 @@ const INSTANCES: &[(&str, &str, Limit)] = &[
     ("CreateFleet", "RunInstances/instances", limit(1000, 2)),
     ("StartInstances", "StartInstances/instances", limit(1000, 2)),
     ("StopInstances", "StopInstances/instances", limit(1000, 20)),
-    ("TerminateInstances", "TerminateInstances/instances", limit(1000, 20)),
+    (
+        "TerminateInstances",
+        "TerminateInstances/instances",
+        limit(1000, 20),
+    ),
 ];
 
 /// Full speed, in percent.

@@ -132,7 +132,10 @@ impl Provider for Ec2Provider {
     async fn sweep_residue(&self, now: Timestamp) -> Result<Vec<String>, ProviderError> {
         let seen = residue::look(&self.clients, &self.settings).await?;
         let ripe = {
-            let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut sightings = self
+                .sightings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             sightings.ripe(seen, now, SIGHTINGS_APART)
         };
         Ok(residue::remove(&self.clients, &ripe).await)

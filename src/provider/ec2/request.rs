@@ -266,4 +266,4 @@ fn base32(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 #[path = "tests/request.rs"]
-mod tests;
+pub(super) mod tests;

@@ -303,9 +303,19 @@ mod tests {
             let ripe = sightings.ripe(things, at(now), apart);
             ripe.into_iter().map(|thing| thing.id).collect::<Vec<_>>()
         };
-        let all = || vec![thing("old", Some(0)), thing("young", Some(950)), thing("ageless", None)];
+        let all = || {
+            vec![
+                thing("old", Some(0)),
+                thing("young", Some(950)),
+                thing("ageless", None),
+            ]
+        };
         assert_eq!(sweep(1_000, all()), Vec::<String>::new());
-        assert_eq!(sweep(1_010, all()), Vec::<String>::new(), "too soon after the first");
+        assert_eq!(
+            sweep(1_010, all()),
+            Vec::<String>::new(),
+            "too soon after the first"
+        );
         assert_eq!(sweep(1_040, all()), ["old"]);
         assert_eq!(sweep(1_600, all()), ["old", "young", "ageless"]);
     }
@@ -314,9 +324,22 @@ mod tests {
     fn a_thing_that_was_in_use_in_between_is_seen_anew() {
         let mut sightings = Sightings::default();
         let apart = Span::from_secs(30);
-        assert!(sightings.ripe(vec![thing("disk", Some(0))], at(1_000), apart).is_empty());
+        assert!(
+            sightings
+                .ripe(vec![thing("disk", Some(0))], at(1_000), apart)
+                .is_empty()
+        );
         assert!(sightings.ripe(Vec::new(), at(1_100), apart).is_empty());
-        assert!(sightings.ripe(vec![thing("disk", Some(0))], at(1_200), apart).is_empty());
-        assert_eq!(sightings.ripe(vec![thing("disk", Some(0))], at(1_300), apart).len(), 1);
+        assert!(
+            sightings
+                .ripe(vec![thing("disk", Some(0))], at(1_200), apart)
+                .is_empty()
+        );
+        assert_eq!(
+            sightings
+                .ripe(vec![thing("disk", Some(0))], at(1_300), apart)
+                .len(),
+            1
+        );
     }
 }

@@ -50,7 +50,13 @@ pub(super) async fn run(
         .filter_map(|instance| {
             let launched_at = instance.launch_time().map(super::listing::timestamp);
             let pool = Some(request.pool(place));
-            Some(fresh(request, instance.instance_id()?, pool, launched_at, Vec::new()))
+            Some(fresh(
+                request,
+                instance.instance_id()?,
+                pool,
+                launched_at,
+                Vec::new(),
+            ))
         })
         .collect();
     Ok(LaunchAnswer {
@@ -82,13 +88,15 @@ fn build(
         .set_tag_specifications(Some(specifications.collect()))
         .set_instance_market_options(market(request.market))
         .set_block_device_mappings(root(request))
-        .set_hibernation_options(
-            request
-                .hibernate
-                .then(|| HibernationOptionsRequest::builder().configured(true).build()),
-        )
+        .set_hibernation_options(request.hibernate.then(|| {
+            HibernationOptionsRequest::builder()
+                .configured(true)
+                .build()
+        }))
         .set_iam_instance_profile(request.instance_profile.as_ref().map(|name| {
-            IamInstanceProfileSpecification::builder().name(name).build()
+            IamInstanceProfileSpecification::builder()
+                .name(name)
+                .build()
         }));
     place_in(builder, request, place)
 }

@@ -67,9 +67,7 @@ pub(super) async fn wake(
     let request = clients.launching.start_instances().instance_ids(&id.0);
     let call = Call::of_instances("StartInstances", STARTING, 1);
     let started = clients.call(call, request.send()).await;
-    started
-        .map(|_| ())
-        .map_err(|failure| failure.about(pools))
+    started.map(|_| ()).map_err(|failure| failure.about(pools))
 }
 
 async fn look(clients: &Clients, id: &InstanceId) -> Result<Described, ProviderError> {

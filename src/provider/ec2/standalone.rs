@@ -53,7 +53,9 @@ pub async fn sweep_standalone(
     };
     let due: Vec<InstanceId> = due.into_iter().take(BUDGET).collect();
     if dry_run {
-        let instances = due.iter().map(|id| format!("would terminate instance {id}"));
+        let instances = due
+            .iter()
+            .map(|id| format!("would terminate instance {id}"));
         let things = things.iter().take(BUDGET);
         report.lines = instances
             .chain(things.map(|thing| format!("would remove {thing}")))
@@ -67,7 +69,9 @@ pub async fn sweep_standalone(
             Err(error) => report.failures.push(format!("instance {id}: {error}")),
         }
     }
-    report.lines.extend(residue::remove(&clients, &things).await);
+    report
+        .lines
+        .extend(residue::remove(&clients, &things).await);
     Ok(report)
 }
 

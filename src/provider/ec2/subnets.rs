@@ -42,7 +42,8 @@ impl Subnets {
             }
         }
         if best.is_empty() {
-            let message = "the provider names no subnet that exists, and its region has no default ones";
+            let message =
+                "the provider names no subnet that exists, and its region has no default ones";
             return Err(refuse(OPERATION, ErrorKind::Config, message));
         }
         let found: BTreeMap<String, String> = best
@@ -65,7 +66,9 @@ async fn look_up(
         let request = clients.ec2.describe_subnets().set_next_token(next);
         // Ids cannot go together with a page size.
         let request = if settings.subnets.is_empty() {
-            request.filters(filter("default-for-az", &["true"])).max_results(200)
+            request
+                .filters(filter("default-for-az", &["true"]))
+                .max_results(200)
         } else {
             request.set_subnet_ids(Some(settings.subnets.clone()))
         };
@@ -76,7 +79,10 @@ async fn look_up(
             let free = subnet.available_ip_address_count().unwrap_or(0);
             Some((zone, free, subnet.subnet_id()?.to_owned()))
         }));
-        next = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        next = page
+            .next_token()
+            .filter(|token| !token.is_empty())
+            .map(str::to_owned);
         if next.is_none() {
             return Ok(found);
         }

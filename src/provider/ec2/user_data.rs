@@ -132,7 +132,10 @@ pub(super) fn user_data(keys: &MachineKeys, switch: &Switch<'_>) -> Result<Strin
     let client_public = quoted(&keys.client_public);
     text.push_str(&format!("ssh_authorized_keys:\n- {client_public}\n"));
     if text.len() > MOST_BYTES {
-        let message = format!("{} bytes, more than the {MOST_BYTES} that EC2 takes", text.len());
+        let message = format!(
+            "{} bytes, more than the {MOST_BYTES} that EC2 takes",
+            text.len()
+        );
         return Err(refuse(operation, ErrorKind::Config, message));
     }
     Ok(text)
