@@ -70,7 +70,8 @@ look() {
   length=
   read -r length <"$file" || :
   case $length in
-    '' | *[!0-9]* | ??????????*) ;;
+    # Perhaps it is being written just now.
+    '' | *[!0-9]* | ??????????*) until=$((at + grace)) ;;
     *) until=$((at + length)) ;;
   esac
 }
@@ -119,7 +120,7 @@ pub(super) fn user_data(keys: &MachineKeys, switch: &Switch<'_>) -> Result<Strin
     let watch = watch(switch, &MACHINE);
     let mut text = "#cloud-config\nbootcmd:\n- - /bin/sh\n  - -c\n  - |\n".to_owned();
     indent(&mut text, 4, &ARM.replace("@WATCH@", &watch));
-    text.push_str("ssh_deletekeys: true\nssh_genkeytypes: []\nssh_keys:\n  ed25519_private: |\n");
+    text.push_str("ssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n");
     indent(&mut text, 4, keys.host_private.expose());
     let host_public = quoted(&keys.host_public);
     text.push_str(&format!("  ed25519_public: {host_public}\n"));

@@ -62,6 +62,7 @@ pub(in crate::provider::ec2) fn order(market: Market) -> LaunchOrder {
             host_public: "ssh-ed25519 host".to_owned(),
             client_private: Secret::new("client private".to_owned()),
             client_public: "ssh-ed25519 client".to_owned(),
+            is_shared: true,
         },
         lease: Span::from_secs(300),
         expires_at: Timestamp::from_micros(1_800_000_000_000_000),

@@ -24,6 +24,7 @@ fn keys() -> MachineKeys {
         host_public: "ssh-ed25519 AAAAhost host\n".to_owned(),
         client_private: Secret::new("never sent".to_owned()),
         client_public: "ssh-ed25519 AAAAclient dormouse\n".to_owned(),
+        is_shared: true,
     }
 }
 
