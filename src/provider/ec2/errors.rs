@@ -248,6 +248,11 @@ impl Failure {
         self.error
     }
 
+    /// Whether its code begins so.
+    pub(super) fn is_about(&self, start: &str) -> bool {
+        self.code.as_deref().unwrap_or_default().starts_with(start)
+    }
+
     /// Whether the thing does not exist (any more, or yet).
     pub(super) fn is_not_found(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
