@@ -170,6 +170,12 @@ class Guests:
         """How many guests still have processes."""
         return len(self._waiting)
 
+    def settle(self):
+        """Waits, without the lock, until what was asked of the spawner so far is done."""
+        done = threading.Event()
+        self._work.put(done.set)
+        done.wait()
+
     # --- told by tests, under the lock ---
 
     def set_sshd(self, guest, run):
