@@ -333,9 +333,14 @@ impl Books {
         }
     }
 
-    /// How old machines of an image may become.
+    /// How old machines of an image may become before they take no more builds, sleep included.
     pub(super) fn lifetime_of(&self, image: &str) -> Span {
-        Knobs::of(&self.policies, image).max_lifetime
+        let knobs = Knobs::of(&self.policies, image);
+        let asleep = match knobs.sleep {
+            SleepKind::Never => Span::ZERO,
+            SleepKind::Stop | SleepKind::Hibernate => knobs.asleep_timeout,
+        };
+        Span::from_micros(knobs.max_lifetime.micros() + asleep.micros())
     }
 
     /// Notes that a machine is about to be taken back: it gets no more builds.
@@ -421,7 +426,10 @@ impl Knobs {
             idle_timeout: span(|spec| spec.idle_timeout).unwrap_or(DEFAULT_IDLE_TIMEOUT),
             max_lifetime: span(|spec| spec.max_lifetime).unwrap_or(DEFAULT_MAX_LIFETIME),
             max_builds: first(|spec| spec.max_builds_per_machine).unwrap_or(u32::MAX),
-            market: specs.iter().find_map(|spec| spec.market).unwrap_or_default(),
+            market: specs
+                .iter()
+                .find_map(|spec| spec.market)
+                .unwrap_or_default(),
             sleep: specs.iter().find_map(|spec| spec.sleep).unwrap_or_default(),
             max_asleep: first(|spec| spec.max_asleep).unwrap_or(DEFAULT_MAX_ASLEEP),
             asleep_timeout: span(|spec| spec.asleep_timeout).unwrap_or(DEFAULT_ASLEEP_TIMEOUT),

@@ -34,6 +34,10 @@ const LONGEST_WAIT: Span = Span::from_secs(1);
 /// its manual, and says nothing in newer ones.
 const TOKEN_AGE: Span = Span::from_secs(3_600);
 
+/// Beyond its lifetime a machine may finish what it has begun, which takes this long at most unless
+/// somebody allows a build more than a day: such a one should have an image with a longer lifetime.
+const LONGEST_WORK: Span = Span::from_secs(24 * 3_600);
+
 /// Launches that may share a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Likeness {
@@ -70,7 +74,10 @@ impl Engine {
             }
         };
         let now = self.parts.clock.now();
-        let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathering = self
+            .gathering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(group) = gathering.get_mut(&likeness) {
             group.machines.push(id);
             group.last = now;
@@ -91,7 +98,10 @@ impl Engine {
         let machines = loop {
             let now = self.parts.clock.now();
             let due = {
-                let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut gathering = self
+                    .gathering
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 let Some(group) = gathering.get(&likeness) else {
                     return;
                 };
@@ -181,7 +191,9 @@ impl Engine {
         let launch = LaunchId::from_bits(self.parts.ids.bits(now));
         let found = {
             let books = self.books();
-            let image = books.images.get(&(likeness.image.clone(), likeness.version));
+            let image = books
+                .images
+                .get(&(likeness.image.clone(), likeness.version));
             image.map(|image| {
                 let resolution = books.capacity.resolution(image);
                 let reference = resolution.map(|found| found.reference.clone());
@@ -204,7 +216,7 @@ impl Engine {
             offerings: likeness.offerings.clone(),
             keys,
             lease: self.parts.settings.lease,
-            expires_at: now + lifetime + self.parts.settings.lease + image.spec.boot_timeout,
+            expires_at: now + lifetime + LONGEST_WORK,
         };
         Ok(Some((image, order)))
     }
@@ -408,7 +420,11 @@ fn refusal_words(refusals: &[ProviderError]) -> String {
     const SHOWN: usize = 3;
     let more = words.len().saturating_sub(SHOWN);
     words.truncate(SHOWN);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!("; and {more} more")
+    } else {
+        String::new()
+    };
     format!("{}{more}", words.join("; "))
 }
 
@@ -471,11 +487,7 @@ fn reprice(draft: &mut Draft<'_>, id: MachineId, pool: Option<&Pool>, offerings:
 }
 
 /// A machine that has no instance and never will: its build is queued anew, and it cost nothing.
-fn not_launched(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    why: &str,
-) -> Result<(), IllegalTransition> {
+fn not_launched(draft: &mut Draft<'_>, id: MachineId, why: &str) -> Result<(), IllegalTransition> {
     let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
         return Ok(());
     };
@@ -516,7 +528,11 @@ fn not_launched(
     else {
         return Ok(());
     };
-    draft.enter_machine(id, MachineState::Gone { reason }, Some((Category::Drain, None)))?;
+    draft.enter_machine(
+        id,
+        MachineState::Gone { reason },
+        Some((Category::Drain, None)),
+    )?;
     draft.record(Change::DeleteMachineKeys(id));
     let message = format!("never launched: {why}");
     draft.event(Subject::Machine(id), EventKind::MachineGone, message);
