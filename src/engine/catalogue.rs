@@ -34,6 +34,7 @@ impl Engine {
             })
             .await;
         self.nudge();
+        self.resolve_nudge.notify_one();
         applied.map_err(|fault| match fault {
             Fault::Store(error) => ApplyError::Store(error),
             Fault::Illegal(_) | Fault::Plan(_) => ApplyError::Busy,
