@@ -70,7 +70,7 @@ fn forty_builds_over_eight_images_end_once_with_their_logs() {
 }
 
 #[test]
-fn a_hundred_equal_builds_are_few_calls() {
+fn many_equal_builds_are_few_calls() {
     let server = Server::start("name: default\nlimits: { machines: 100 }\nidle: { timeout: 1s }\n");
     let mut builds = Map::new();
     for n in 0..30 {

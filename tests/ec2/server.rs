@@ -229,7 +229,7 @@ providers:
 
     /// Machines that are not proved gone.
     pub(crate) fn machines(&self) -> Vec<Value> {
-        self.get("machines?limit=500")["items"]
+        self.get("machines?limit=200")["items"]
             .as_array()
             .unwrap()
             .clone()
