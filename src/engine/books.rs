@@ -421,7 +421,10 @@ impl Knobs {
             idle_timeout: span(|spec| spec.idle_timeout).unwrap_or(DEFAULT_IDLE_TIMEOUT),
             max_lifetime: span(|spec| spec.max_lifetime).unwrap_or(DEFAULT_MAX_LIFETIME),
             max_builds: first(|spec| spec.max_builds_per_machine).unwrap_or(u32::MAX),
-            market: specs.iter().find_map(|spec| spec.market).unwrap_or_default(),
+            market: specs
+                .iter()
+                .find_map(|spec| spec.market)
+                .unwrap_or_default(),
             sleep: specs.iter().find_map(|spec| spec.sleep).unwrap_or_default(),
             max_asleep: first(|spec| spec.max_asleep).unwrap_or(DEFAULT_MAX_ASLEEP),
             asleep_timeout: span(|spec| spec.asleep_timeout).unwrap_or(DEFAULT_ASLEEP_TIMEOUT),

@@ -240,7 +240,11 @@ impl Engine {
                 Ok(listing) => {
                     "it has no address yet".clone_into(&mut boot.last);
                     let mut found = listing.instances.into_iter().filter(|i| i.id == *id);
-                    known = found.next().map(still_there).transpose()?.unwrap_or_default();
+                    known = found
+                        .next()
+                        .map(still_there)
+                        .transpose()?
+                        .unwrap_or_default();
                 }
                 Err(error) => boot.last = error.to_string(),
             }
@@ -439,7 +443,10 @@ impl Engine {
                 return None;
             }
         };
-        let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let last = lines.get(lines.len().saturating_sub(LINES)..)?;
         (!last.is_empty()).then(|| format!("the machine's console ends with:\n{}", last.join("\n")))
     }
@@ -475,7 +482,9 @@ fn give_up(
 fn still_there(instance: Instance) -> Result<Vec<Endpoint>, NotUp> {
     match instance.state {
         InstanceState::Stopping | InstanceState::Terminated => Err(NotUp::Ended(
-            instance.why.unwrap_or_else(|| "without a reason".to_owned()),
+            instance
+                .why
+                .unwrap_or_else(|| "without a reason".to_owned()),
         )),
         InstanceState::Pending
         | InstanceState::Running

@@ -90,7 +90,10 @@ impl Books {
     /// The offerings of an image at the planner's places.
     pub(super) fn offerings_at(&self, image: &Image, places: &[usize]) -> Vec<Offering> {
         let all = self.offerings(image);
-        places.iter().filter_map(|place| all.get(*place).cloned()).collect()
+        places
+            .iter()
+            .filter_map(|place| all.get(*place).cloned())
+            .collect()
     }
 
     /// Notes what a provider made of an image; what it is called now if that has changed.
@@ -98,7 +101,8 @@ impl Books {
         let key = (image.name.clone(), image.version);
         let reference = resolution.reference.clone();
         let before = self.capacity.resolutions.insert(key, resolution);
-        if matches!(self.capacity.pauses.get(&image.name), Some(paused) if paused.why == PauseReason::Refused) {
+        if matches!(self.capacity.pauses.get(&image.name), Some(paused) if paused.why == PauseReason::Refused)
+        {
             self.capacity.pauses.remove(&image.name);
         }
         before.is_none_or(|before| before.reference != reference)
@@ -145,7 +149,9 @@ impl Books {
 
     /// Refreshes what the planner sees of all images of a provider.
     fn refresh_provider(&mut self, provider: &str) {
-        let of_it = self.current_images().filter(|i| i.spec.provider == provider);
+        let of_it = self
+            .current_images()
+            .filter(|i| i.spec.provider == provider);
         let names: Vec<String> = of_it.map(|image| image.name.clone()).collect();
         for name in names {
             let index = self.index_of(&name);
@@ -154,9 +160,18 @@ impl Books {
     }
 
     /// Leaves pools alone until a time.
-    fn close_pools(&mut self, provider: &str, pools: impl IntoIterator<Item = Pool>, until: Timestamp) {
+    fn close_pools(
+        &mut self,
+        provider: &str,
+        pools: impl IntoIterator<Item = Pool>,
+        until: Timestamp,
+    ) {
         for pool in pools {
-            let after = self.capacity.dry.entry((provider.to_owned(), pool)).or_insert(until);
+            let after = self
+                .capacity
+                .dry
+                .entry((provider.to_owned(), pool))
+                .or_insert(until);
             *after = until.max(*after);
         }
         self.refresh_provider(provider);
@@ -198,12 +213,16 @@ impl Books {
                 Some(format!("the provider refuses it as it is: {error}"))
             }
             ErrorKind::Auth => {
-                let of_it = self.current_images().filter(|i| i.spec.provider == provider);
+                let of_it = self
+                    .current_images()
+                    .filter(|i| i.spec.provider == provider);
                 let names: Vec<String> = of_it.map(|image| image.name.clone()).collect();
                 for name in names {
                     self.pause_image(&name, PauseReason::Provider, now + FORBIDDEN);
                 }
-                Some(format!("provider {provider} lets us launch nothing: {error}"))
+                Some(format!(
+                    "provider {provider} lets us launch nothing: {error}"
+                ))
             }
             // They are repeated, and blame no pool.
             ErrorKind::Throttled | ErrorKind::Unknown => None,
@@ -212,8 +231,12 @@ impl Books {
 
     /// All pools of a provider's images like this.
     fn pools_where(&self, provider: &str, wanted: impl Fn(&Pool) -> bool) -> Vec<Pool> {
-        let of_it = self.current_images().filter(|i| i.spec.provider == provider);
-        let pools = of_it.flat_map(|image| self.offerings(image)).map(|o| o.pool());
+        let of_it = self
+            .current_images()
+            .filter(|i| i.spec.provider == provider);
+        let pools = of_it
+            .flat_map(|image| self.offerings(image))
+            .map(|o| o.pool());
         pools.filter(wanted).collect()
     }
 
@@ -236,7 +259,10 @@ impl Books {
             return;
         }
         let pauses = &mut self.capacity.pauses;
-        if pauses.get(image).is_some_and(|p| p.why == PauseReason::Failures) {
+        if pauses
+            .get(image)
+            .is_some_and(|p| p.why == PauseReason::Failures)
+        {
             pauses.remove(image);
         }
         let index = self.index_of(image);
@@ -313,7 +339,11 @@ impl Books {
     ) -> Option<String> {
         let provider = image.spec.provider.clone();
         self.close_pools(&provider, [pool], now + INTERRUPTED_POOL);
-        let seen = self.capacity.interruptions.entry(image.name.clone()).or_default();
+        let seen = self
+            .capacity
+            .interruptions
+            .entry(image.name.clone())
+            .or_default();
         seen.push_back(now);
         seen.retain(|then| *then + INTERRUPTION_WINDOW > now);
         if seen.len() < usize::try_from(most).unwrap_or(usize::MAX) {
@@ -322,7 +352,9 @@ impl Books {
         let count = seen.len();
         seen.clear();
         let offerings = self.offerings(image).into_iter();
-        let spot = offerings.map(|o| o.pool()).filter(|pool| pool.market == Market::Spot);
+        let spot = offerings
+            .map(|o| o.pool())
+            .filter(|pool| pool.market == Market::Spot);
         let spot: Vec<Pool> = spot.collect();
         self.close_pools(&provider, spot, now + SPOT_PAUSE);
         Some(format!(

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::ledger::{self, Payer};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildState, Category, Change, Event,
-    EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Rate, Subject,
-    Timestamp,
+    EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Rate,
+    Subject, Timestamp,
 };
 
 use super::books::Books;

@@ -303,7 +303,7 @@ fn row(pipeline: &Pipeline, ids: &[BuildId], id: BuildId, draft: BuildDraft) -> 
         spec: Arc::new(spec),
         state,
         attempts: 0,
-            spared: 0,
+        spared: 0,
         cancel: None,
         rev: 0,
     }

@@ -70,7 +70,10 @@ impl Engine {
             }
         };
         let now = self.parts.clock.now();
-        let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathering = self
+            .gathering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(group) = gathering.get_mut(&likeness) {
             group.machines.push(id);
             group.last = now;
@@ -91,7 +94,10 @@ impl Engine {
         let machines = loop {
             let now = self.parts.clock.now();
             let due = {
-                let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut gathering = self
+                    .gathering
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 let Some(group) = gathering.get(&likeness) else {
                     return;
                 };
@@ -181,7 +187,9 @@ impl Engine {
         let launch = LaunchId::from_bits(self.parts.ids.bits(now));
         let found = {
             let books = self.books();
-            let image = books.images.get(&(likeness.image.clone(), likeness.version));
+            let image = books
+                .images
+                .get(&(likeness.image.clone(), likeness.version));
             image.map(|image| {
                 let resolution = books.capacity.resolution(image);
                 let reference = resolution.map(|found| found.reference.clone());
@@ -408,7 +416,11 @@ fn refusal_words(refusals: &[ProviderError]) -> String {
     const SHOWN: usize = 3;
     let more = words.len().saturating_sub(SHOWN);
     words.truncate(SHOWN);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!("; and {more} more")
+    } else {
+        String::new()
+    };
     format!("{}{more}", words.join("; "))
 }
 
@@ -471,11 +483,7 @@ fn reprice(draft: &mut Draft<'_>, id: MachineId, pool: Option<&Pool>, offerings:
 }
 
 /// A machine that has no instance and never will: its build is queued anew, and it cost nothing.
-fn not_launched(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    why: &str,
-) -> Result<(), IllegalTransition> {
+fn not_launched(draft: &mut Draft<'_>, id: MachineId, why: &str) -> Result<(), IllegalTransition> {
     let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
         return Ok(());
     };
@@ -516,7 +524,11 @@ fn not_launched(
     else {
         return Ok(());
     };
-    draft.enter_machine(id, MachineState::Gone { reason }, Some((Category::Drain, None)))?;
+    draft.enter_machine(
+        id,
+        MachineState::Gone { reason },
+        Some((Category::Drain, None)),
+    )?;
     draft.record(Change::DeleteMachineKeys(id));
     let message = format!("never launched: {why}");
     draft.event(Subject::Machine(id), EventKind::MachineGone, message);

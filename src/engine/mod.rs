@@ -39,7 +39,10 @@ mod sweep;
 mod verify;
 mod wish;
 
-pub use books::{DEFAULT_ASLEEP_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ASLEEP, DEFAULT_MAX_LIFETIME, DEFAULT_MAX_MACHINES};
+pub use books::{
+    DEFAULT_ASLEEP_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ASLEEP, DEFAULT_MAX_LIFETIME,
+    DEFAULT_MAX_MACHINES,
+};
 pub use capacity::FailureBudget;
 pub use desk::{
     Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,

@@ -306,7 +306,11 @@ fn wake(
     };
     draft.enter_machine(id, next, Some((Category::Idle, None)))?;
     let subject = Subject::Machine(id);
-    draft.event(subject, EventKind::MachineNote, "woken for a build".to_owned());
+    draft.event(
+        subject,
+        EventKind::MachineNote,
+        "woken for a build".to_owned(),
+    );
     Ok(())
 }
 

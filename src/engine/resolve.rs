@@ -49,9 +49,8 @@ impl Engine {
 
     fn images_to_resolve(&self) -> Vec<Arc<Image>> {
         let books = self.books();
-        let wishing = |image: &&Arc<Image>| {
-            image.state == ImageState::Active && image.spec.wish.is_some()
-        };
+        let wishing =
+            |image: &&Arc<Image>| image.state == ImageState::Active && image.spec.wish.is_some();
         let images: Vec<_> = books.current_images().filter(wishing).cloned().collect();
         // New ones first: builds may wait for them.
         let (known, new): (Vec<_>, Vec<_>) = images
@@ -98,7 +97,9 @@ impl Engine {
                 | ErrorKind::Unknown => PauseReason::Refused,
             };
             let is_news = !draft.books.is_paused(&image.name, draft.now);
-            draft.books.pause_image(&image.name, why, draft.now + REFUSED_AGAIN);
+            draft
+                .books
+                .pause_image(&image.name, why, draft.now + REFUSED_AGAIN);
             if is_news {
                 let subject = Subject::Image(image.name.clone());
                 let message = format!("cannot be launched: {error}");

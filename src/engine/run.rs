@@ -116,9 +116,9 @@ impl Engine {
         match &machine.state {
             // A recorded launch is sent again; one that was not recorded was never sent.
             MachineState::Intended { .. } if has_fleet => {
-                let open = machine.launch.is_some_and(|launch| {
-                    self.books().launches.contains_key(&launch)
-                });
+                let open = machine
+                    .launch
+                    .is_some_and(|launch| self.books().launches.contains_key(&launch));
                 if !open {
                     self.spawn(engine.never_sent(id));
                 }

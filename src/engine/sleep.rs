@@ -37,7 +37,8 @@ impl Engine {
                     return;
                 }
                 Ok(Some(InstanceState::Terminated | InstanceState::Stopping)) => {
-                    self.not_asleep(id, instance, "its instance was ended").await;
+                    self.not_asleep(id, instance, "its instance was ended")
+                        .await;
                     return;
                 }
                 Ok(_) => {}
@@ -56,7 +57,8 @@ impl Engine {
                 },
             }
             if now.since(since) > FALLING_ASLEEP {
-                self.not_asleep(id, instance, "it did not stop in time").await;
+                self.not_asleep(id, instance, "it did not stop in time")
+                    .await;
                 return;
             }
             let pause = pauses.next_backoff().map_or(FALLING_ASLEEP, Span::from);
@@ -70,7 +72,12 @@ impl Engine {
         let MachineState::FallingAsleep { instance, how } = &machine.state else {
             return None;
         };
-        Some((machine.provider.clone(), instance.clone(), *how, machine.since))
+        Some((
+            machine.provider.clone(),
+            instance.clone(),
+            *how,
+            machine.since,
+        ))
     }
 
     async fn now_asleep(&self, id: MachineId, instance: InstanceId) {

@@ -71,7 +71,11 @@ impl Engine {
     fn machine_of(&self, instance: &InstanceId) -> Option<MachineId> {
         let books = self.books();
         let of_it = |m: &&crate::model::Machine| m.state.instance() == Some(instance);
-        books.machines.values().find(of_it).map(|machine| machine.id)
+        books
+            .machines
+            .values()
+            .find(of_it)
+            .map(|machine| machine.id)
     }
 
     /// Draws the consequences of a notice, once.

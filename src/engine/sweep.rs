@@ -78,7 +78,11 @@ impl Engine {
                 match provider.sweep_residue(self.parts.clock.now()).await {
                     Ok(removed) => {
                         for thing in removed {
-                            tracing::warn!(provider = provider.name(), thing, "removed what was left");
+                            tracing::warn!(
+                                provider = provider.name(),
+                                thing,
+                                "removed what was left"
+                            );
                         }
                     }
                     Err(error) => {
@@ -427,7 +431,11 @@ fn note_reclaim(draft: &mut Draft<'_>, id: MachineId, loss: &Loss, most: u32) {
         return;
     };
     if let Some(note) = draft.books.taken_back(&image, pool, draft.now, most) {
-        draft.event(Subject::Image(image.name.clone()), EventKind::ImageNote, note);
+        draft.event(
+            Subject::Image(image.name.clone()),
+            EventKind::ImageNote,
+            note,
+        );
     }
 }
 
@@ -464,13 +472,10 @@ async fn end_once(
         }
     }
     let listing = provider.list().await?;
-    let found = listing
-        .instances
-        .iter()
-        .find(|found| match &instance {
-            Some(id) => found.id == *id,
-            None => found.origin == Origin::Machine(machine),
-        });
+    let found = listing.instances.iter().find(|found| match &instance {
+        Some(id) => found.id == *id,
+        None => found.origin == Origin::Machine(machine),
+    });
     match found.map(|found| found.state) {
         Some(InstanceState::Terminated) => return Ok(true),
         None if listing.complete => {

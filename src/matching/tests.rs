@@ -187,12 +187,7 @@ fn candidates_rank_by_price_then_by_spare_capabilities_then_by_name() {
         .collect();
     assert_eq!(
         ranked,
-        [
-            ("narrow-a", 0),
-            ("narrow-b", 0),
-            ("broad", 1),
-            ("dear", 0)
-        ]
+        [("narrow-a", 0), ("narrow-b", 0), ("broad", 1), ("dear", 0)]
     );
     assert_eq!(matches.refused.len(), 1);
     assert_eq!(matches.refusal(None), None);

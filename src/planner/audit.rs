@@ -90,7 +90,8 @@ impl Check<'_> {
         match action {
             Action::Bind { build, machine, .. } => {
                 self.machine_once(*machine);
-                let free = |phase| matches!(phase, Phase::Idle(_) | Phase::Coming { claimed: false });
+                let free =
+                    |phase| matches!(phase, Phase::Idle(_) | Phase::Coming { claimed: false });
                 self.bind(*build, *machine, free);
             }
             Action::Wake { build, machine, .. } => {

@@ -56,9 +56,7 @@ impl Pool {
     /// Machines of an image that are asleep, or on their way there.
     fn asleep_or_nearly(&self, snapshot: &Snapshot, image: ImageIndex) -> u32 {
         let asleep = self.asleep.get(&image).map_or(0, BTreeSet::len);
-        let nearly = |m: &&MachineView| {
-            m.image == image && m.phase == Phase::FallingAsleep
-        };
+        let nearly = |m: &&MachineView| m.image == image && m.phase == Phase::FallingAsleep;
         let nearly = snapshot.machines.values().filter(nearly).count();
         u32::try_from(asleep + nearly).unwrap_or(u32::MAX)
     }

@@ -23,8 +23,8 @@ pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };
 pub use snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, PauseReason,
-    Paused, Phase, QueueKey, Queued, Snapshot,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView,
+    PauseReason, Paused, Phase, QueueKey, Queued, Snapshot,
 };
 
 #[cfg(test)]

@@ -254,9 +254,8 @@ fn wake_as(
 ) -> Option<usize> {
     let was = snapshot.machines.get(&machine)?.offering?;
     let was = image.offerings.iter().find(|o| o.place == was)?;
-    let open = |o: &&OfferingView| {
-        o.market == Market::OnDemand && o.zone == was.zone && is_open(o, now)
-    };
+    let open =
+        |o: &&OfferingView| o.market == Market::OnDemand && o.zone == was.zone && is_open(o, now);
     let cheapest = || image.offerings.iter().find(open);
     let offering = Some(was).filter(open).or_else(cheapest)?;
     Some(offering.place)

@@ -161,7 +161,9 @@ pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
         }
         Blocked::Dry(image, until) => {
             let image = snapshot.image(*image).map_or("?", |image| &image.name);
-            format!("there is no capacity for {image} or any other fitting image; next try at {until}")
+            format!(
+                "there is no capacity for {image} or any other fitting image; next try at {until}"
+            )
         }
         Blocked::Unresolved(image) => {
             let image = snapshot.image(*image).map_or("?", |image| &image.name);

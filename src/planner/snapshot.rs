@@ -7,9 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{
-    BuildId, MachineId, Market, MarketChoice, Rate, SleepKind, Span, Timestamp,
-};
+use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, SleepKind, Span, Timestamp};
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Default)]

@@ -451,7 +451,13 @@ fn a_build_that_finds_no_capacity_for_too_long_is_given_up() {
     key.submitted_at = NOW - Span::from_secs(3_600);
     snapshot.enqueue(small, key, None);
     let plan = planned(&snapshot);
-    let [Action::GiveUp { build: given, reason }] = plan.actions.as_slice() else {
+    let [
+        Action::GiveUp {
+            build: given,
+            reason,
+        },
+    ] = plan.actions.as_slice()
+    else {
         panic!("{plan:?}");
     };
     assert_eq!(*given, build);

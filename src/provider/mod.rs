@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 
 use crate::model::{
-    Endpoint, Image, ImageSpec, InstanceId, Jump, LaunchId, MachineId, MachineKeys, Market, Offering,
-    Pool, Secret, Shape, SleepKind, Span, Timestamp,
+    Endpoint, Image, ImageSpec, InstanceId, Jump, LaunchId, MachineId, MachineKeys, Market,
+    Offering, Pool, Secret, Shape, SleepKind, Span, Timestamp,
 };
 
 #[cfg(feature = "ec2")]

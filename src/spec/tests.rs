@@ -26,7 +26,10 @@ const IMAGES: [(&str, &str); 4] = [
         "debian-python",
         include_str!("../../images/local/debian-python.yaml"),
     ),
-    ("debian-rust", include_str!("../../images/local/debian-rust.yaml")),
+    (
+        "debian-rust",
+        include_str!("../../images/local/debian-rust.yaml"),
+    ),
 ];
 const DEFAULT_POLICY: &str = include_str!("../../policies/default.yaml");
 

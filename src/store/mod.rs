@@ -11,8 +11,8 @@ use async_trait::async_trait;
 
 use crate::model::{
     Attempt, AttemptId, Build, BuildId, BuildResult, Category, Change, Event, Extent, Image,
-    Launch, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy, Span, Subject, Timestamp,
-    Token,
+    Launch, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
+    Span, Subject, Timestamp, Token,
 };
 
 #[cfg(test)]

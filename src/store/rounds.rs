@@ -7,8 +7,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image, LaunchId, Machine,
-    MachineId, PipelineId, Policy, Subject, TokenId,
+    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image, LaunchId,
+    Machine, MachineId, PipelineId, Policy, Subject, TokenId,
 };
 
 /// Changes in one round at most, and bytes of JSON at which it is closed: enough that statements

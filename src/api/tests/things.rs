@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState,
     CapabilityValue, Category, Cursor, Endpoint, Entry, Event, EventKind, Image, ImageSpec,
-    ImageState, InstanceId, Login, Machine, MachineId, MachineState, Market, Money, Outcome, Pipeline,
-    PipelineId, Policy, PolicySpec, Rate, Requirement, Requirements, Shape, Span, Step, StepRecord,
-    Subject, Timestamp, Token, TokenId, TokenRole,
+    ImageState, InstanceId, Login, Machine, MachineId, MachineState, Market, Money, Outcome,
+    Pipeline, PipelineId, Policy, PolicySpec, Rate, Requirement, Requirements, Shape, Span, Step,
+    StepRecord, Subject, Timestamp, Token, TokenId, TokenRole,
 };
 
 /// The time in these tests: 2023-11-14T22:13:20Z.
@@ -69,7 +69,7 @@ pub(super) fn build(bits: u128, pipeline: PipelineId) -> Build {
             not_before: NOW,
         },
         attempts: 0,
-            spared: 0,
+        spared: 0,
         cancel: None,
         rev: 0,
     }

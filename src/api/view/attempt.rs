@@ -75,12 +75,8 @@ impl From<&Outcome> for OutcomeView {
             Outcome::Infrastructure(reason) => {
                 (OutcomeKind::Infrastructure, None, Some(reason.clone()))
             }
-            Outcome::Interrupted(reason) => {
-                (OutcomeKind::Interrupted, None, Some(reason.clone()))
-            }
-            Outcome::NotLaunched(reason) => {
-                (OutcomeKind::NotLaunched, None, Some(reason.clone()))
-            }
+            Outcome::Interrupted(reason) => (OutcomeKind::Interrupted, None, Some(reason.clone())),
+            Outcome::NotLaunched(reason) => (OutcomeKind::NotLaunched, None, Some(reason.clone())),
         };
         Self {
             kind,

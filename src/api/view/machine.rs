@@ -187,9 +187,7 @@ fn cost_until(machine: &Machine, now: Timestamp) -> Money {
         | MachineState::FallingAsleep { .. }
         | MachineState::Asleep { .. }
         | MachineState::Waking { .. }
-        | MachineState::Draining { .. } => {
-            ledger::cost_at(machine, now.max(machine.billed_until))
-        }
+        | MachineState::Draining { .. } => ledger::cost_at(machine, now.max(machine.billed_until)),
     }
 }
 

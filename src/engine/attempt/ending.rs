@@ -14,9 +14,8 @@ impl Driver {
     pub(super) fn judge(&mut self, code: i32) -> (Outcome, String) {
         let stopping = self.stopping.take();
         // It was quicker than its machine's end.
-        let is_done = |stopping: &Stopping| {
-            code == 0 && matches!(stopping.outcome, Outcome::Interrupted(_))
-        };
+        let is_done =
+            |stopping: &Stopping| code == 0 && matches!(stopping.outcome, Outcome::Interrupted(_));
         if let Some(stopping) = stopping.filter(|stopping| !is_done(stopping)) {
             return (stopping.outcome, stopping.verdict);
         }

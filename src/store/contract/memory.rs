@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::Fixture;
 use crate::model::{
     Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image,
-    ImageState, Launch, LaunchId, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
-    Span, Subject, Timestamp, Token, TokenId,
+    ImageState, Launch, LaunchId, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline,
+    PipelineId, Policy, Span, Subject, Timestamp, Token, TokenId,
 };
 use crate::store::rounds::RowName;
 use crate::store::{BuildFilter, CostGroup, CostRow, OpenWork, Page, Store, StoreError, Tally};
@@ -195,7 +195,9 @@ impl Tables {
 
     fn is_newest(&self, image: &Image) -> bool {
         let newest = self.images.keys().filter(|(name, _)| *name == image.name);
-        newest.max().is_some_and(|(_, newest)| *newest == image.version)
+        newest
+            .max()
+            .is_some_and(|(_, newest)| *newest == image.version)
     }
 
     fn images_where(&self, wanted: impl Fn(&Image) -> bool) -> Vec<Image> {

@@ -9,7 +9,8 @@ use crate::model::{
     Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark, Login,
     Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator, Outcome,
     PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement, Secret,
-    Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token, TokenId, TokenRole,
+    Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
+    TokenId, TokenRole,
 };
 
 /// Makes sample values; the same numbers give the same values.

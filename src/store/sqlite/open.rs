@@ -39,7 +39,11 @@ const CHECKPOINT_PAGES: u32 = 2_000;
 /// The migrations, oldest first. Applied ones are never edited.
 fn migrator() -> Migrator {
     let all = [
-        (1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
+        (
+            1,
+            "first",
+            include_str!("../migrations/sqlite/0001_first.sql"),
+        ),
         (
             2,
             "launches",
