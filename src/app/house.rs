@@ -1,6 +1,5 @@
 //! Puts the rooms together, and takes them down in order.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,16 +14,17 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, ApiParts, ApiState, AuthMode, Ended};
 use crate::clock::{Clock, IdSource, SystemClock};
 use crate::config::{Authentication, Config};
-use crate::engine::{Desk, Engine, FrontDesk, Parts, Settings};
+use crate::engine::{Desk, Engine, FailureBudget, FrontDesk, Parts, Settings};
+#[cfg(feature = "ec2")]
+use crate::logs::Bucket;
 use crate::logs::Logs;
 use crate::model::{PackId, Span};
-use crate::provider::Provider;
-use crate::provider::local::LocalProvider;
 use crate::remote::Ssh;
 use crate::spec::PipelineLimits;
 use crate::store::{SqliteStore, Store};
 
 use super::log_source::RoomSource;
+use super::providers::providers;
 
 /// How often to look whether the engine is ready: it takes milliseconds.
 const READY_LOOK: Span = Span::from_millis(5);
@@ -75,7 +75,7 @@ impl House {
         let logs = open_logs(&config, &clock, &ids)?;
         let engine = Engine::new(Parts {
             store: Arc::clone(&store) as Arc<dyn Store>,
-            providers: providers(&config)?,
+            providers: providers(&config, &ids).await?,
             remote: Arc::new(Ssh::default()),
             logs: logs.clone(),
             clock: Arc::clone(&clock),
@@ -174,23 +174,23 @@ impl Running {
 fn open_logs(config: &Config, clock: &Arc<dyn Clock>, ids: &Arc<IdSource>) -> anyhow::Result<Logs> {
     let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
     let new_pack = move || PackId::from_bits(ids.bits(clock.now()));
+    #[cfg(feature = "ec2")]
+    if let Some(s3) = &config.logs.s3 {
+        let bucket = Bucket {
+            name: s3.place.bucket.clone(),
+            prefix: s3.place.prefix.clone(),
+            region: s3.region.clone(),
+            endpoint_url: s3.endpoint_url.clone(),
+        };
+        return Logs::on_s3(&bucket, new_pack).context("cannot open the log bucket");
+    }
+    #[cfg(not(feature = "ec2"))]
+    if config.logs.s3.is_some() {
+        anyhow::bail!("logs.store is a bucket, and this program was built without the feature ec2");
+    }
     let directory = &config.logs.directory;
     Logs::on_disk(directory, new_pack)
         .with_context(|| format!("cannot open the log directory {}", directory.display()))
-}
-
-fn providers(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn Provider>>> {
-    let mut providers: BTreeMap<String, Arc<dyn Provider>> = BTreeMap::new();
-    if let Some(local) = &config.providers.local {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let name = "local".to_owned();
-        let provider = LocalProvider::new(name.clone(), local.directory.clone(), program);
-        providers.insert(name, Arc::new(provider));
-    }
-    if providers.is_empty() {
-        bail!("no provider is enabled: set providers.local.enabled");
-    }
-    Ok(providers)
 }
 
 fn settings(config: &Config) -> Settings {
@@ -205,7 +205,12 @@ fn settings(config: &Config) -> Settings {
             default_log_bytes: config.pipelines.log_limit_bytes,
             ..PipelineLimits::default()
         },
-        ..Settings::default()
+        capacity_wait: config.engine.capacity_wait,
+        failure_budget: FailureBudget {
+            launches: config.engine.launch_failures,
+            money: config.engine.launch_failure_cost,
+        },
+        spot_interruptions: config.engine.spot_interruptions,
     }
 }
 

@@ -4,8 +4,13 @@
 mod demo;
 mod house;
 mod log_source;
+mod providers;
 mod serve;
+#[cfg(feature = "ec2")]
+mod sweep;
 
 pub use demo::{DemoOptions, demo};
 pub use house::{House, Running};
 pub use serve::{init_logging, serve};
+#[cfg(feature = "ec2")]
+pub use sweep::{Sweep, Swept, sweep};

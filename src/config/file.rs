@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::ec2;
 use super::environment::Environment;
-use super::layers::{Layers, unknown_key};
+use super::layers::{Given, Layers, unknown_key};
 use super::problem::{ConfigError, Source};
-use super::settings::{ALL, sections};
+use super::settings::{self, Section};
 use crate::spec::document::{self, DocumentLimits, Entry, Node, Place, Value};
 
 /// The file's name where nobody gives another.
@@ -102,22 +103,80 @@ impl Walk<'_> {
         } else {
             format!("{section}.{}", entry.key)
         };
-        let is_setting = ALL.iter().any(|setting| setting.key() == key);
+        match settings::section(&key) {
+            Some(Section::Fixed) => self.section(&key, &entry.value),
+            Some(Section::Named(name)) => self.named(&key, name, entry),
+            None => self.setting(&key, entry),
+        }
+    }
+
+    /// A section whose name the operator chose.
+    fn named(&mut self, key: &str, name: &str, entry: &Entry) {
+        if let Err(message) = ec2::check_name(name) {
+            self.refuse(entry.place, format!("{key}: {message}"));
+            return;
+        }
+        let source = self.source(entry.place);
+        self.layers.name(key, source);
+        self.section(key, &entry.value);
+    }
+
+    fn setting(&mut self, key: &str, entry: &Entry) {
+        let Some(setting) = settings::find(key) else {
+            self.refuse(entry.place, unknown_key(key));
+            return;
+        };
         match &entry.value.value {
-            _ if sections().any(|known| known == key) => self.section(&key, &entry.value),
-            _ if !is_setting => self.refuse(entry.place, unknown_key(&key)),
             Value::Scalar(scalar) if !scalar.is_null() => {
                 let source = self.source(entry.value.place);
-                self.layers.give(&key, scalar.text.clone(), source);
+                let given = Given::one(scalar.text.clone(), source);
+                self.layers.give(key, given);
+            }
+            Value::List(items) if setting.is_list() => {
+                self.list(key, entry.value.place, items);
             }
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
                 let found = entry.value.describe();
-                self.refuse(
-                    entry.value.place,
-                    format!("{key}: expected a single value, found {found}"),
-                );
+                let wanted = if setting.is_list() {
+                    "a list"
+                } else {
+                    "a single value"
+                };
+                let source = self.source(entry.value.place);
+                let problem = format!("expected {wanted}, found {found}");
+                self.layers.spoil(key, source, &problem);
             }
         }
+    }
+
+    fn list(&mut self, key: &str, place: Place, items: &[Node]) {
+        let mut parts = Vec::new();
+        for item in items {
+            match &item.value {
+                Value::Scalar(scalar) if !scalar.is_null() => {
+                    parts.push((scalar.text.clone(), self.source(item.place)));
+                }
+                Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                    let found = item.describe();
+                    let source = self.source(item.place);
+                    let problem = format!("expected a single value, found {found}");
+                    self.layers.spoil(key, source, &problem);
+                }
+            }
+        }
+        if self.layers.is_spoilt(key) {
+            return;
+        }
+        let texts: Vec<&str> = parts.iter().map(|(text, _)| text.as_str()).collect();
+        let (text, source) = (texts.join(", "), self.source(place));
+        self.layers.give(
+            key,
+            Given {
+                text,
+                source,
+                parts,
+            },
+        );
     }
 
     fn refuse(&mut self, at: Place, message: String) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::model::{Secret, Span};
+use crate::model::{Money, Secret, Span};
 use crate::spec::ByteSize;
 
 /// How the text of a setting becomes a value.
@@ -24,6 +24,11 @@ pub(super) trait Kind: Sync {
 
     /// Whether the text must never be printed.
     fn is_secret(&self) -> bool {
+        false
+    }
+
+    /// Whether the text is a list with commas.
+    fn is_list(&self) -> bool {
         false
     }
 }
@@ -241,6 +246,151 @@ impl Kind for SecretText {
     }
 }
 
+/// A text with a form of its own.
+#[derive(Debug)]
+pub(super) struct Text<T: 'static> {
+    /// What is accepted.
+    pub(super) accepts: &'static str,
+    /// Reads it.
+    pub(super) read: fn(&str) -> Option<T>,
+    /// Prints what it reads.
+    pub(super) print: fn(&T) -> String,
+}
+
+impl<T> Kind for Text<T> {
+    type Value = T;
+
+    fn read(&self, text: &str, _base: &Path) -> Option<T> {
+        (self.read)(text)
+    }
+
+    fn accepts(&self) -> String {
+        self.accepts.to_owned()
+    }
+
+    fn print(&self, value: &T) -> String {
+        (self.print)(value)
+    }
+}
+
+impl Text<String> {
+    /// A name, an id or the like: letters, digits and a few signs, no spaces and no commas.
+    pub(super) const fn word(accepts: &'static str) -> Self {
+        Self {
+            accepts,
+            read: read_word,
+            print: String::clone,
+        }
+    }
+
+    /// The address of a service.
+    pub(super) const fn url() -> Self {
+        Self {
+            accepts: "a URL, as in https://host or http://127.0.0.1:5000/path",
+            read: read_url,
+            print: String::clone,
+        }
+    }
+}
+
+/// Longest name, id or URL: those of AWS have at most 2,048 characters.
+const LONGEST_TEXT: usize = 2_048;
+
+fn read_word(text: &str) -> Option<String> {
+    let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@{}".contains(&byte);
+    let usable = !text.is_empty() && text.len() <= LONGEST_TEXT && text.bytes().all(is_sign);
+    usable.then(|| text.to_owned())
+}
+
+fn read_url(text: &str) -> Option<String> {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"))?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (!host.is_empty() && printable && text.len() <= LONGEST_TEXT).then(|| text.to_owned())
+}
+
+/// Several of a kind, with commas between; at least one.
+#[derive(Debug)]
+pub(super) struct List<K> {
+    /// What each is.
+    pub(super) of: K,
+    /// Most of them.
+    pub(super) most: usize,
+}
+
+impl<K: Kind> Kind for List<K> {
+    type Value = Vec<K::Value>;
+
+    fn read(&self, text: &str, base: &Path) -> Option<Self::Value> {
+        let parts = text.split(',').map(|part| self.of.read(part.trim(), base));
+        let values: Vec<K::Value> = parts.collect::<Option<_>>()?;
+        (values.len() <= self.most).then_some(values)
+    }
+
+    fn accepts(&self) -> String {
+        format!("{}; a list of up to {}", self.of.accepts(), self.most)
+    }
+
+    fn print(&self, value: &Self::Value) -> String {
+        let parts: Vec<String> = value.iter().map(|one| self.of.print(one)).collect();
+        parts.join(", ")
+    }
+
+    fn is_list(&self) -> bool {
+        true
+    }
+}
+
+/// An amount of money between two bounds, both included.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dollars {
+    /// Least.
+    pub(super) min: Money,
+    /// Most.
+    pub(super) max: Money,
+}
+
+impl Kind for Dollars {
+    type Value = Money;
+
+    fn read(&self, text: &str, _base: &Path) -> Option<Money> {
+        let number = text.strip_prefix('$').unwrap_or(text);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+            return None;
+        }
+        let micros: i64 = format!("{fraction:0<6}").parse().ok()?;
+        let dollars: i64 = whole.parse().ok()?;
+        let amount = Money::from_micros(dollars.checked_mul(1_000_000)?.checked_add(micros)?);
+        (self.min..=self.max).contains(&amount).then_some(amount)
+    }
+
+    fn accepts(&self) -> String {
+        let (min, max) = (self.print(&self.min), self.print(&self.max));
+        format!("dollars, as in $1 or $1.50, from {min} to {max}")
+    }
+
+    fn print(&self, value: &Money) -> String {
+        let text = value.to_string();
+        let text = text.trim_end_matches('0');
+        match text.strip_suffix('.') {
+            Some(whole) => whole.to_owned(),
+            // Cents are two digits.
+            None if text
+                .rsplit('.')
+                .next()
+                .is_some_and(|cents| cents.len() == 1) =>
+            {
+                format!("{text}0")
+            }
+            None => text.to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +428,63 @@ mod tests {
         }
         for text in ["64", "MiB", "1023B", "99999999999GiB", "1.5GiB"] {
             assert_eq!(read(&size, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dollars_read_what_they_print() {
+        let dollars = Dollars {
+            min: Money::ZERO,
+            max: Money::from_micros(10_000_000),
+        };
+        for (text, micros, printed) in [
+            ("1", 1_000_000, "$1"),
+            ("$1.50", 1_500_000, "$1.50"),
+            ("0.5", 500_000, "$0.50"),
+            ("$0.000125", 125, "$0.000125"),
+            ("$10", 10_000_000, "$10"),
+            ("0", 0, "$0"),
+        ] {
+            let amount = Money::from_micros(micros);
+            assert_eq!(read(&dollars, text), Some(amount), "{text}");
+            assert_eq!(dollars.print(&amount), printed);
+            assert_eq!(read(&dollars, printed), Some(amount));
+        }
+        for text in [
+            "",
+            "$",
+            "-1",
+            "1.",
+            ".5",
+            "10.01",
+            "1e3",
+            "1 dollar",
+            "1.0000001",
+        ] {
+            assert_eq!(read(&dollars, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_have_commas() {
+        let list = List {
+            of: Text::word("words"),
+            most: 2,
+        };
+        let expected = vec!["a-1".to_owned(), "b".to_owned()];
+        assert_eq!(read(&list, "a-1, b").as_ref(), Some(&expected));
+        assert_eq!(read(&list, &list.print(&expected)).unwrap().len(), 2);
+        for text in ["", "a,", "a b", "a,b,c"] {
+            assert_eq!(read(&list, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_have_a_scheme_and_a_host() {
+        let url = Text::url();
+        assert!(read(&url, "http://127.0.0.1:5000/x").is_some());
+        for text in ["", "http://", "ftp://x", "host", "https://a b"] {
+            assert_eq!(read(&url, text), None, "{text}");
         }
     }
 

@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod ec2;
 mod environment;
 mod file;
 mod kind;
@@ -25,8 +26,9 @@ pub use layers::Flag;
 pub use problem::{ConfigError, ConfigProblem, Source};
 pub use show::{Effective, yaml};
 pub use value::{
-    Authentication, Config, EngineConfig, LocalConfig, LogConfig, LogFormat, LogsConfig,
-    PipelineDefaults, ProvidersConfig, StoreConfig,
+    AddressChoice, Authentication, Config, Ec2Config, EngineConfig, JumpAddress, JumpConfig,
+    LocalConfig, LogConfig, LogFormat, LogsConfig, PipelineDefaults, ProvidersConfig, S3Config,
+    S3Place, StoreConfig,
 };
 
 use layers::Layers;
@@ -76,8 +78,8 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
         Some(config) if reader.problems.is_empty() => Ok(Loaded {
             config,
             file: sources.file.map(Path::to_owned),
-            effective: show::effective(&reader.effective),
-            warnings: layers::stray_variables(sources.environment),
+            effective: show::effective(&reader.effective, &reader.keys()),
+            warnings: layers::stray_variables(&reader.keys(), sources.environment),
         }),
         Some(_) | None => {
             reader.problems.sort();
@@ -127,19 +129,38 @@ fn build(reader: &mut Reader) -> Option<Config> {
 
 fn logs(reader: &mut Reader) -> Option<LogsConfig> {
     let directory = reader.read(&settings::LOGS_DIRECTORY);
+    let place = reader.read(&settings::LOGS_STORE);
+    let endpoint_url = reader.read(&settings::LOGS_ENDPOINT_URL);
+    let region = reader.read(&settings::LOGS_REGION);
+    if !reader.is_given(settings::LOGS_STORE.key) {
+        let beside = "means nothing without `logs.store`";
+        if endpoint_url.is_some() {
+            reader.refuse(&settings::LOGS_ENDPOINT_URL, beside);
+        }
+        if region.is_some() {
+            reader.refuse(&settings::LOGS_REGION, beside);
+        }
+    }
     Some(LogsConfig {
         directory: directory?,
+        s3: place.map(|place| S3Config {
+            place,
+            endpoint_url,
+            region,
+        }),
     })
 }
 
 fn providers(reader: &mut Reader) -> Option<ProvidersConfig> {
     let enabled = reader.read(&settings::LOCAL_ENABLED);
     let directory = reader.read(&settings::LOCAL_DIRECTORY);
+    let ec2 = ec2::read(reader);
     let local = LocalConfig {
         directory: directory?,
     };
     Some(ProvidersConfig {
         local: enabled?.then_some(local),
+        ec2: ec2?.into_iter().collect(),
     })
 }
 
@@ -149,12 +170,20 @@ fn engine(reader: &mut Reader) -> Option<EngineConfig> {
     let connect_timeout = reader.read(&settings::CONNECT_TIMEOUT);
     let stop_grace = reader.read(&settings::STOP_GRACE);
     let shutdown_grace = reader.read(&settings::SHUTDOWN_GRACE);
+    let capacity_wait = reader.read(&settings::CAPACITY_WAIT);
+    let launch_failures = reader.read(&settings::LAUNCH_FAILURES);
+    let launch_failure_cost = reader.read(&settings::LAUNCH_FAILURE_COST);
+    let spot_interruptions = reader.read(&settings::SPOT_INTERRUPTIONS);
     Some(EngineConfig {
         sweep_interval: sweep_interval?,
         lease: lease?,
         connect_timeout: connect_timeout?,
         stop_grace: stop_grace?,
         shutdown_grace: shutdown_grace?,
+        capacity_wait: capacity_wait?,
+        launch_failures: launch_failures?,
+        launch_failure_cost: launch_failure_cost?,
+        spot_interruptions: spot_interruptions?,
     })
 }
 

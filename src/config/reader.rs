@@ -22,7 +22,7 @@ pub(super) struct Reader {
     data_directory: Option<PathBuf>,
     pub(super) problems: Vec<ConfigProblem>,
     /// The effective text of each setting read so far, and its source.
-    pub(super) effective: BTreeMap<&'static str, Given>,
+    pub(super) effective: BTreeMap<String, Given>,
 }
 
 impl Reader {
@@ -51,17 +51,48 @@ impl Reader {
     /// Notes that the effective value of a setting does not go with others.
     pub(super) fn refuse(&mut self, setting: &'static dyn Describe, message: &str) {
         let given = self.effective.get(setting.key());
+        let source = given.map_or(Source::Default, |given| given.source.clone());
+        self.refuse_at(source, setting.key(), message);
+    }
+
+    /// Notes that something is wrong at a place.
+    pub(super) fn refuse_at(&mut self, source: Source, key: &str, message: &str) {
         self.problems.push(ConfigProblem {
-            source: given.map_or(Source::Default, |given| given.source.clone()),
-            key: Some(setting.key().to_owned()),
+            source,
+            key: Some(key.to_owned()),
             message: message.to_owned(),
         });
+    }
+
+    /// The names of the sections below `section` that an operator named, and where.
+    pub(super) fn names(&self, section: &str) -> Vec<(String, Source)> {
+        self.layers.names(section)
+    }
+
+    /// The keys of all settings, templates once for each section that has a name.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.layers.keys()
+    }
+
+    /// Whether a setting that was read has got a value from anybody, right or wrong.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        let given = self.effective.get(key);
+        given.is_some_and(|given| given.source != Source::Default) || self.layers.is_spoilt(key)
     }
 
     /// The value of a setting. Every text that was given is read, so that a wrong one shows even
     /// while a later one hides it. `None` after a problem, or when nothing gives it a value.
     pub(super) fn read<K: Kind>(&mut self, setting: &'static Setting<K>) -> Option<K::Value> {
-        let mut given = self.layers.take(setting.key);
+        self.read_at(setting, setting.key.to_owned())
+    }
+
+    /// The value of a setting at a key of its pattern.
+    pub(super) fn read_at<K: Kind>(
+        &mut self,
+        setting: &'static Setting<K>,
+        key: String,
+    ) -> Option<K::Value> {
+        let mut given = self.layers.take(&key);
         if given.is_empty() {
             given.extend(self.default_of(setting));
         }
@@ -69,14 +100,15 @@ impl Reader {
         for one in &given {
             value = setting.kind.read(&one.text, &self.base_of(&one.source));
             if value.is_none() {
-                self.problems.push(refusal(setting, one));
+                let refusal = self.refusal(setting, &key, one);
+                self.problems.push(refusal);
             }
         }
         let source = given.pop().map_or(Source::Default, |last| last.source);
         let text = value
             .as_ref()
             .map_or_else(String::new, |value| setting.kind.print(value));
-        self.effective.insert(setting.key, Given { text, source });
+        self.effective.insert(key, Given::one(text, source));
         value
     }
 
@@ -92,12 +124,9 @@ impl Reader {
                 .join(name)
                 .display()
                 .to_string(),
-            Default::Unset => return None,
+            Default::Unset | Default::Required => return None,
         };
-        Some(Given {
-            text,
-            source: Source::Default,
-        })
+        Some(Given::one(text, Source::Default))
     }
 
     /// Relative paths count from the file they stand in, else from the working directory.
@@ -109,20 +138,25 @@ impl Reader {
             Source::Default | Source::Environment(_) | Source::Flag(_) => self.directory.clone(),
         }
     }
-}
 
-fn refusal<K: Kind>(setting: &Setting<K>, given: &Given) -> ConfigProblem {
-    let shown = if setting.kind.is_secret() {
-        REDACTED.to_owned()
-    } else {
-        format!("{:?}", given.text)
-    };
-    ConfigProblem {
-        source: given.source.clone(),
-        key: Some(setting.key.to_owned()),
-        message: format!(
-            "{shown} is not accepted, expected {}",
-            setting.kind.accepts()
-        ),
+    /// What is wrong with a text; of a list, with its first part that is wrong.
+    fn refusal<K: Kind>(&self, setting: &Setting<K>, key: &str, given: &Given) -> ConfigProblem {
+        let base = self.base_of(&given.source);
+        let is_wrong = |part: &&(String, Source)| setting.kind.read(&part.0, &base).is_none();
+        let (text, source) = match given.parts.iter().find(is_wrong) {
+            Some((text, source)) => (text, source),
+            None => (&given.text, &given.source),
+        };
+        let shown = if setting.kind.is_secret() {
+            REDACTED.to_owned()
+        } else {
+            format!("{text:?}")
+        };
+        let accepts = setting.kind.accepts();
+        ConfigProblem {
+            source: source.clone(),
+            key: Some(key.to_owned()),
+            message: format!("{shown} is not accepted, expected {accepts}"),
+        }
     }
 }

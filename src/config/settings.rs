@@ -3,16 +3,20 @@
 //! This table is the one source for the file's keys, the environment's names, `config show`, the
 //! commented example and the look-up of misspelt keys. A new setting is a constant here, a line in
 //! [`ALL`], and a field of `Config`.
+//!
+//! A key with a `*` is a template: the operator names any number of sections in its place, and each
+//! of them has the setting. `ec2` has such settings.
 
+use super::ec2;
 use super::kind::{Choice, Count, FilePath, Kind, Length, ListenAddress, LogFilter, SWITCH};
-use super::kind::{SecretText, Size};
-use super::value::{Authentication, LogFormat};
-use crate::model::Span;
+use super::kind::{Dollars, SecretText, Size, Text};
+use super::value::{Authentication, LogFormat, S3Place};
+use crate::model::{Money, Span};
 
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Setting<K> {
-    /// Where it stands in the file: `engine.sweep_interval`.
+    /// Where it stands in the file: `engine.sweep_interval`; `*` for a name that the operator gives.
     pub(super) key: &'static str,
     /// What it accepts.
     pub(super) kind: K,
@@ -33,6 +37,8 @@ pub(super) enum Default {
     InDataDirectory(&'static str),
     /// Nothing at all.
     Unset,
+    /// Somebody has to say.
+    Required,
 }
 
 /// What can be said of a setting without knowing its type.
@@ -47,14 +53,67 @@ pub(super) trait Describe: Sync {
     fn accepts(&self) -> String;
     /// Whether its value must never be printed.
     fn is_secret(&self) -> bool;
+    /// Whether it takes several values.
+    fn is_list(&self) -> bool;
 
-    /// The environment variable that sets it: `DORMOUSE_ENGINE_SWEEP_INTERVAL`.
-    fn variable(&self) -> String {
-        format!(
-            "DORMOUSE_{}",
-            self.key().replace('.', "_").to_ascii_uppercase()
-        )
+    /// Whether its key has a place for a name.
+    fn is_template(&self) -> bool {
+        self.key().contains(NAME_PLACE)
     }
+
+    /// Its key for a section of this name.
+    fn key_for(&self, name: &str) -> String {
+        self.key().replace(NAME_PLACE, name)
+    }
+
+    /// Whether a key of the file is this setting's.
+    fn matches(&self, key: &str) -> bool {
+        has_pattern(key, self.key())
+    }
+}
+
+/// Stands for a name in the key of a template.
+const NAME_PLACE: &str = "*";
+
+/// The environment variable that sets what a key sets: `DORMOUSE_ENGINE_SWEEP_INTERVAL`.
+pub(super) fn variable(key: &str) -> String {
+    let name = key.replace(['.', '-'], "_").to_ascii_uppercase();
+    format!("DORMOUSE_{name}")
+}
+
+/// Whether a key has this pattern: the same words, any where the pattern has a place for a name.
+fn has_pattern(key: &str, pattern: &str) -> bool {
+    let (mut words, mut wanted) = (key.split('.'), pattern.split('.'));
+    loop {
+        match (words.next(), wanted.next()) {
+            (None, None) => return true,
+            (Some(word), Some(want)) if word == want || want == NAME_PLACE => {}
+            (Some(_) | None, Some(_) | None) => return false,
+        }
+    }
+}
+
+/// The setting that a key of the file sets.
+pub(super) fn find(key: &str) -> Option<&'static dyn Describe> {
+    ALL.iter().copied().find(|setting| setting.matches(key))
+}
+
+/// What a key of the file opens.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Section<'k> {
+    /// A section of the table.
+    Fixed,
+    /// One of this name, which the operator gave.
+    Named(&'k str),
+}
+
+/// The section that a key opens, if it is one.
+pub(super) fn section(key: &str) -> Option<Section<'_>> {
+    let pattern = sections().find(|pattern| has_pattern(key, pattern))?;
+    if pattern.ends_with(NAME_PLACE) {
+        return Some(Section::Named(key.rsplit('.').next().unwrap_or_default()));
+    }
+    Some(Section::Fixed)
 }
 
 impl<K: Kind> Describe for Setting<K> {
@@ -77,23 +136,50 @@ impl<K: Kind> Describe for Setting<K> {
     fn is_secret(&self) -> bool {
         self.kind.is_secret()
     }
+
+    fn is_list(&self) -> bool {
+        self.kind.is_list()
+    }
 }
 
 /// All settings, in the order in which people read them.
-pub(super) const ALL: [&'static dyn Describe; 18] = [
+pub(super) const ALL: [&'static dyn Describe; 41] = [
     &DATA_DIR,
     &LISTEN,
     &AUTH,
     &ADMIN_TOKEN,
     &STORE_PATH,
     &LOGS_DIRECTORY,
+    &LOGS_STORE,
+    &LOGS_ENDPOINT_URL,
+    &LOGS_REGION,
     &LOCAL_ENABLED,
     &LOCAL_DIRECTORY,
+    &ec2::REGION,
+    &ec2::SUBNETS,
+    &ec2::SECURITY_GROUPS,
+    &ec2::PROFILE,
+    &ec2::ROLE,
+    &ec2::ENDPOINT_URL,
+    &ec2::INSTALLATION,
+    &ec2::INSTANCE_PROFILE,
+    &ec2::ADDRESS,
+    &ec2::SSH_PORT,
+    &ec2::JUMP_HOST,
+    &ec2::JUMP_KEY,
+    &ec2::JUMP_HOST_KEY,
+    &ec2::INTERRUPTION_QUEUE,
+    &ec2::METADATA_URL,
+    &ec2::POLL_INTERVAL,
     &SWEEP_INTERVAL,
     &LEASE,
     &CONNECT_TIMEOUT,
     &STOP_GRACE,
     &SHUTDOWN_GRACE,
+    &CAPACITY_WAIT,
+    &LAUNCH_FAILURES,
+    &LAUNCH_FAILURE_COST,
+    &SPOT_INTERRUPTIONS,
     &TIMEOUT,
     &LOG_LIMIT,
     &ATTEMPTS,
@@ -162,6 +248,34 @@ pub(super) static LOGS_DIRECTORY: Setting<FilePath> = Setting {
     kind: FilePath,
     default: Default::InDataDirectory("logs"),
     doc: "Where build logs are stored, compressed. The place that fills a disk first.",
+};
+
+/// `logs.store`
+pub(super) static LOGS_STORE: Setting<Text<S3Place>> = Setting {
+    key: "logs.store",
+    kind: Text {
+        accepts: "a bucket and a prefix in it, as in s3://bucket/prefix",
+        read: S3Place::read,
+        print: S3Place::print,
+    },
+    default: Default::Unset,
+    doc: "An S3 bucket for build logs in place of the directory. Credentials are the environment's.",
+};
+
+/// `logs.endpoint_url`
+pub(super) static LOGS_ENDPOINT_URL: Setting<Text<String>> = Setting {
+    key: "logs.endpoint_url",
+    kind: Text::url(),
+    default: Default::Unset,
+    doc: "Where the bucket is served, when that is not AWS.",
+};
+
+/// `logs.region`
+pub(super) static LOGS_REGION: Setting<Text<String>> = Setting {
+    key: "logs.region",
+    kind: Text::word("a region, as in eu-central-1"),
+    default: Default::Unset,
+    doc: "The region of the bucket; unset, the environment's AWS_REGION.",
 };
 
 /// `providers.local.enabled`
@@ -235,6 +349,47 @@ pub(super) static SHUTDOWN_GRACE: Setting<Length> = Setting {
     doc: "Longest wait for open requests when the server stops. Builds go on without it.",
 };
 
+/// `engine.capacity_wait`
+pub(super) static CAPACITY_WAIT: Setting<Length> = Setting {
+    key: "engine.capacity_wait",
+    kind: Length {
+        min: Span::from_secs(60),
+        max: Span::from_secs(30 * 86_400),
+    },
+    default: Default::Text("6h"),
+    doc: "A build that finds no capacity anywhere for this long ends as infra_failure.",
+};
+
+/// `engine.launch_failures`
+pub(super) static LAUNCH_FAILURES: Setting<Count> = Setting {
+    key: "engine.launch_failures",
+    kind: Count {
+        min: 1,
+        max: 10_000,
+    },
+    default: Default::Text("20"),
+    doc: "Failed launches of an image within an hour after which no more are tried for a while.",
+};
+
+/// `engine.launch_failure_cost`
+pub(super) static LAUNCH_FAILURE_COST: Setting<Dollars> = Setting {
+    key: "engine.launch_failure_cost",
+    kind: Dollars {
+        min: Money::ZERO,
+        max: Money::from_micros(100_000_000_000),
+    },
+    default: Default::Text("$1"),
+    doc: "Money that failed launches of an image may cost within an hour; then none is tried.",
+};
+
+/// `engine.spot_interruptions`
+pub(super) static SPOT_INTERRUPTIONS: Setting<Count> = Setting {
+    key: "engine.spot_interruptions",
+    kind: Count { min: 1, max: 1_000 },
+    default: Default::Text("5"),
+    doc: "Interruptions of an image within 10 minutes after which it is on-demand for a while.",
+};
+
 /// `pipelines.timeout`
 pub(super) static TIMEOUT: Setting<Length> = Setting {
     key: "pipelines.timeout",
@@ -287,9 +442,28 @@ mod tests {
 
     #[test]
     fn keys_and_variables_are_unique() {
-        let mut keys: Vec<String> = ALL.iter().map(|setting| setting.variable()).collect();
+        let mut keys: Vec<String> = ALL.iter().map(|one| variable(one.key())).collect();
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), ALL.len());
+    }
+
+    #[test]
+    fn a_name_may_stand_only_where_a_template_has_a_place() {
+        let key = "providers.ec2.my-cloud.region";
+        assert_eq!(find(key).map(Describe::key), Some("providers.ec2.*.region"));
+        assert_eq!(
+            section("providers.ec2.my-cloud"),
+            Some(Section::Named("my-cloud"))
+        );
+        assert_eq!(section("providers.ec2"), Some(Section::Fixed));
+        for key in [
+            "providers.ec2.region",
+            "providers.ec2.a.b.region",
+            "providers.ec3.a.region",
+        ] {
+            assert!(find(key).is_none(), "{key}");
+        }
+        assert_eq!(section("engine.sweep_interval"), None);
     }
 }

@@ -82,15 +82,21 @@ fn without_any_source_every_setting_has_its_default() {
 
 #[test]
 fn every_setting_of_the_table_is_read_into_the_configuration() {
-    let unset: Vec<&str> = NOTHING
+    let unset: Vec<String> = NOTHING
         .load()
         .unwrap()
         .effective
         .iter()
-        .filter(|setting| setting.value.is_none())
-        .map(|setting| setting.key)
+        .filter(|setting| setting.value.is_none() && !setting.is_template)
+        .map(|setting| setting.key.clone())
         .collect();
-    assert_eq!(unset, ["admin_token"]);
+    let expected = [
+        "admin_token",
+        "logs.store",
+        "logs.endpoint_url",
+        "logs.region",
+    ];
+    assert_eq!(unset, expected);
 }
 
 #[test]
@@ -271,7 +277,15 @@ fn without_a_home_only_the_data_directory_is_missing() {
 #[test]
 fn what_is_shown_as_yaml_says_the_same_again() {
     let first = Setup {
-        file: Some("log: { level: 'info,dormouse::engine=debug' }\nengine: { lease: 90s }"),
+        file: Some(
+            "log: { level: 'info,dormouse::engine=debug' }\n\
+             engine: { lease: 90s, launch_failure_cost: $1.5 }\n\
+             logs: { store: 's3://my-logs/ci' }\n\
+             providers: { ec2: { cloud: { region: x-1, subnets: [a-1, b-2] }, other: \
+             { region: x-2, subnets: c-3, jump_host: 'me@[::1]', jump_key: key, \
+             jump_host_key: 'ssh-ed25519 \
+             AAAAC3NzaC1lZDI1NTE5AAAAIIagP2c8VeNt4fc5Vvfe2ynSTqSblm1XgN8TjJ8Tlq8a' } } }\n",
+        ),
         environment: &[("DORMOUSE_ADMIN_TOKEN", "a-token-that-nobody-can-guess")],
         flags: &[("data_dir", "/srv/d: # odd")],
     }
@@ -285,16 +299,186 @@ fn what_is_shown_as_yaml_says_the_same_again() {
     }
     .load()
     .unwrap();
-    let values = |loaded: &Loaded| -> Vec<(&str, Option<String>)> {
+    let values = |loaded: &Loaded| -> Vec<(String, Option<String>)> {
         loaded
             .effective
             .iter()
             .filter(|setting| !setting.is_secret)
-            .map(|setting| (setting.key, setting.value.clone()))
+            .map(|setting| (setting.key.clone(), setting.value.clone()))
             .collect()
     };
     assert_eq!(values(&first), values(&again), "{text}");
     assert!(first.config.admin_token.is_some());
+    assert_eq!(first.config.providers, again.config.providers);
+}
+
+const CLOUD: &str = "providers:\n  ec2:\n    my-cloud:\n      region: eu-central-1\n      subnets: [subnet-1, subnet-2]\n";
+
+#[test]
+fn a_provider_of_ec2_needs_a_region_and_subnets_only() {
+    let loaded = Setup {
+        file: Some(CLOUD),
+        ..NOTHING
+    }
+    .load()
+    .unwrap();
+    let cloud = &loaded.config.providers.ec2["my-cloud"];
+    assert_eq!(cloud.region, "eu-central-1");
+    assert_eq!(cloud.subnets, ["subnet-1", "subnet-2"]);
+    assert_eq!(cloud.security_groups, [""; 0]);
+    assert_eq!(
+        (cloud.ssh_port, cloud.address),
+        (22, AddressChoice::Private)
+    );
+    assert_eq!(cloud.metadata_url, "http://169.254.169.254");
+    assert_eq!((&cloud.jump, &cloud.installation), (&None, &None));
+    let shown = |key: &str| {
+        let setting = loaded.effective.iter().find(|setting| setting.key == key);
+        setting.unwrap()
+    };
+    let subnets = shown("providers.ec2.my-cloud.subnets");
+    assert_eq!(subnets.value.as_deref(), Some("subnet-1, subnet-2"));
+    assert_eq!(subnets.variable, "DORMOUSE_PROVIDERS_EC2_MY_CLOUD_SUBNETS");
+    let is_template = |setting: &&Effective| setting.is_template;
+    assert_eq!(loaded.effective.iter().find(is_template), None);
+}
+
+#[test]
+fn a_provider_of_ec2_has_all_of_its_settings() {
+    let loaded = Setup {
+        file: Some(
+            "providers: { ec2: { c: { region: r, subnets: s, security_groups: [g1, g2], \
+             profile: p, role: 'arn:aws:iam::123456789012:role/x', endpoint_url: 'http://e:1', \
+             installation: inst, instance_profile: ip, address: both, ssh_port: 2222, \
+             jump_host: 'me@b:23', jump_key: keys/jump, jump_host_key: 'ssh-ed25519 \
+             AAAAC3NzaC1lZDI1NTE5AAAAIIagP2c8VeNt4fc5Vvfe2ynSTqSblm1XgN8TjJ8Tlq8a', \
+             interruption_queue: 'https://q/1', metadata_url: 'http://{address}:1338', \
+             poll_interval: 5s } } }",
+        ),
+        environment: &[("DORMOUSE_PROVIDERS_EC2_C_SECURITY_GROUPS", "g3,g4")],
+        flags: &[],
+    }
+    .load()
+    .unwrap();
+    let config = &loaded.config.providers.ec2["c"];
+    assert_eq!(config.security_groups, ["g3", "g4"]);
+    assert_eq!(config.profile.as_deref(), Some("p"));
+    assert_eq!(
+        config.role.as_deref(),
+        Some("arn:aws:iam::123456789012:role/x")
+    );
+    assert_eq!(config.endpoint_url.as_deref(), Some("http://e:1"));
+    assert_eq!(config.installation.as_deref(), Some("inst"));
+    assert_eq!(config.instance_profile.as_deref(), Some("ip"));
+    assert_eq!(
+        (config.address, config.ssh_port),
+        (AddressChoice::Both, 2222)
+    );
+    assert_eq!(config.interruption_queue.as_deref(), Some("https://q/1"));
+    assert_eq!(config.metadata_url, "http://{address}:1338");
+    assert_eq!(config.poll_interval.to_string(), "5s");
+    let jump = config.jump.as_ref().unwrap();
+    let JumpAddress { user, host, port } = &jump.address;
+    assert_eq!((user.as_str(), host.as_str(), *port), ("me", "b", 23));
+    assert!(jump.key.is_absolute() && jump.key.ends_with("keys/jump"));
+    assert!(jump.load().is_err(), "there is no such file");
+}
+
+#[test]
+fn every_problem_of_every_provider_is_told_with_its_place() {
+    let problems = Setup {
+        file: Some(
+            "providers:\n\
+             \x20 ec2:\n\
+             \x20   my_cloud: { region: x }\n\
+             \x20   local: { region: x }\n\
+             \x20   empty:\n\
+             \x20   scalar: eu-central-1\n\
+             \x20   wrong:\n\
+             \x20     regoin: eu-central-1\n\
+             \x20     region: eu central 1\n\
+             \x20     subnets:\n\
+             \x20       - subnet-1\n\
+             \x20       - subnet 2\n\
+             \x20     security_groups: [[sg-1]]\n\
+             \x20     address: elastic\n\
+             \x20     ssh_port: 70000\n\
+             \x20     role: admin\n\
+             \x20     jump_host: bastion\n\
+             \x20   half:\n\
+             \x20     region: x\n\
+             \x20     subnets: { a: b }\n\
+             \x20     jump_host: me@bastion\n\
+             logs:\n\
+             \x20 region: x\n\
+             engine: { launch_failure_cost: 1 euro, capacity_wait: 1s }\n",
+        ),
+        environment: &[("DORMOUSE_PROVIDERS_EC2_WRONG_POLL_INTERVAL", "1")],
+        flags: &[("providers.ec2.half.jump_kee", "x")],
+    }
+    .problems();
+    insta::assert_snapshot!(problems);
+}
+
+#[test]
+fn a_variable_that_could_mean_two_providers_is_refused() {
+    let file = "providers: { ec2: { a: { region: x, subnets: y }, A: { region: x, subnets: y } } }";
+    let problems = Setup {
+        file: Some(file),
+        environment: &[("DORMOUSE_PROVIDERS_EC2_A_REGION", "z")],
+        flags: &[],
+    }
+    .problems();
+    assert_eq!(
+        problems,
+        "$DORMOUSE_PROVIDERS_EC2_A_REGION: may mean providers.ec2.A.region or \
+         providers.ec2.a.region: rename one of the sections"
+    );
+}
+
+#[test]
+fn the_environment_names_no_provider() {
+    let loaded = Setup {
+        environment: &[("DORMOUSE_PROVIDERS_EC2_A_REGION", "x")],
+        ..NOTHING
+    }
+    .load()
+    .unwrap();
+    assert!(loaded.config.providers.ec2.is_empty());
+    let expected = "$DORMOUSE_PROVIDERS_EC2_A_REGION sets nothing, the file names no such section";
+    assert_eq!(loaded.warnings, [expected]);
+}
+
+#[test]
+fn there_is_a_limit_to_providers() {
+    let providers: Vec<String> = (0..17)
+        .map(|number| format!("    p{number:02}: {{ region: x, subnets: y }}\n"))
+        .collect();
+    let providers = providers.concat();
+    let problems = Setup {
+        file: Some(&format!("providers:\n  ec2:\n{providers}")),
+        ..NOTHING
+    }
+    .problems();
+    assert_eq!(
+        problems,
+        "dormouse.yaml:19:5: providers.ec2: there are more than 16 providers"
+    );
+}
+
+#[test]
+fn without_a_provider_its_settings_are_shown_as_comments() {
+    let loaded = NOTHING.load().unwrap();
+    let text = yaml(&loaded.effective).unwrap();
+    assert!(text.contains("\n    # NAME:\n"), "{text}");
+    assert!(text.contains("\n      # region:"), "{text}");
+    let again = Setup {
+        file: Some(&text),
+        ..NOTHING
+    }
+    .load()
+    .unwrap();
+    assert!(again.config.providers.ec2.is_empty());
 }
 
 #[test]

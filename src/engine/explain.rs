@@ -186,7 +186,9 @@ fn what_helps(books: &Books, why: &planner::Blocked) -> String {
         ),
         planner::Blocked::Unresolved(image) => {
             let name = books.snapshot.image(*image).map_or("", |image| &image.name);
-            format!("Its provider is asked; `dormouse events --image {name}` shows what it said.")
+            format!(
+                "Its provider is asked; `dormouse events --subject image:{name}` shows what it said."
+            )
         }
     }
 }

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use russh::client::{self, AuthResult, Msg};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, Disconnect, Preferred, cipher};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::Instant;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::jump::Jumps;
@@ -79,58 +80,33 @@ impl Connection {
         timeout: Duration,
     ) -> Result<Self, RemoteError> {
         let deadline = Instant::now() + timeout;
-        let to = target.endpoint.address;
-        let door = |address| Door {
-            address,
-            user: &target.user,
-            client_private: &target.client_private,
-            host_public: &target.host_public,
-        };
-        let Some(jump) = &target.jump else {
-            let door = door(to.to_string());
-            let connecting = async {
-                let (stream, line) = dial(to, DIAL_TIMEOUT, &door.address).await?;
-                Self::log_in(&door, stream, line).await
-            };
-            return in_time(deadline, &door.address, connecting).await;
-        };
-        let way = jumps.way(jump, deadline).await?;
-        let door = door(format!("{to} behind {}", way.host));
-        let connecting = async {
-            let (stream, cut) = way.dial(to, DIAL_TIMEOUT, &door.address).await?;
-            Self::log_in(&door, stream, Line::Tunnel(cut)).await
-        };
-        in_time(deadline, &door.address, connecting).await
+        let (door, stream, line) = reach(target, jumps, deadline).await?;
+        in_time(deadline, &door.address, Self::log_in(&door, stream, line)).await
+    }
+
+    /// Connects, and goes away once the server has proved to have the pinned key.
+    pub(super) async fn check_host_key(
+        target: &Target,
+        jumps: &Jumps,
+        timeout: Duration,
+    ) -> Result<(), RemoteError> {
+        let deadline = Instant::now() + timeout;
+        let (door, stream, _line) = reach(target, jumps, deadline).await?;
+        in_time(deadline, &door.address, shake_hands(&door, stream))
+            .await
+            .map(drop)
     }
 
     /// Logs in over a stream to the server; `line` is what ends the stream.
-    pub(super) async fn log_in<S>(
+    pub(super) async fn log_in<S: Stream>(
         door: &Door<'_>,
         stream: S,
         line: Line,
-    ) -> Result<Self, RemoteError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) -> Result<Self, RemoteError> {
         let address = &door.address;
-        let pinned = PublicKey::from_openssh(door.host_public)
-            .map_err(|error| unusable("reading the pinned host key", &error))?;
         let key = PrivateKey::from_openssh(door.client_private.expose())
             .map_err(|error| unusable("reading our client key", &error))?;
-        let presented = Arc::new(OnceLock::new());
-        let handler = HostKey {
-            pinned: pinned.clone(),
-            presented: Arc::clone(&presented),
-        };
-        let connected = client::connect_stream(config(&pinned), stream, handler).await;
-        let mut handle = connected.map_err(|error| match presented.get() {
-            Some(presented) => RemoteError::WrongHostKey {
-                address: address.clone(),
-                presented: presented.clone(),
-                pinned: pinned.fingerprint(HashAlg::Sha256).to_string(),
-            },
-            None => unreachable(address, &error),
-        })?;
+        let mut handle = shake_hands(door, stream).await?;
         // The hash matters to RSA keys only; SHA-1 is refused everywhere by now.
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), Some(HashAlg::Sha512));
         match handle.authenticate_publickey(door.user, key).await {
@@ -200,6 +176,60 @@ impl Connection {
         let _ = tokio::time::timeout(Duration::from_millis(100), farewell).await;
         self.line.cut();
     }
+}
+
+/// What a connection runs over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// Opens a stream to the machine, directly or through its jump host.
+async fn reach<'a>(
+    target: &'a Target,
+    jumps: &Jumps,
+    deadline: Instant,
+) -> Result<(Door<'a>, Either<TcpStream, DuplexStream>, Line), RemoteError> {
+    let to = target.endpoint.address;
+    let door = |address| Door {
+        address,
+        user: &target.user,
+        client_private: &target.client_private,
+        host_public: &target.host_public,
+    };
+    let Some(jump) = &target.jump else {
+        let door = door(to.to_string());
+        let dialing = dial(to, DIAL_TIMEOUT, &door.address);
+        let (stream, line) = in_time(deadline, &door.address, dialing).await?;
+        return Ok((door, Either::Left(stream), line));
+    };
+    let way = jumps.way(jump, deadline).await?;
+    let door = door(format!("{to} behind {}", way.host));
+    let dialing = way.dial(to, DIAL_TIMEOUT, &door.address);
+    let (stream, cut) = in_time(deadline, &door.address, dialing).await?;
+    Ok((door, Either::Right(stream), Line::Tunnel(cut)))
+}
+
+/// Agrees on keys with the server, which proves by that to have the pinned one.
+async fn shake_hands<S: Stream>(
+    door: &Door<'_>,
+    stream: S,
+) -> Result<client::Handle<HostKey>, RemoteError> {
+    let pinned = PublicKey::from_openssh(door.host_public)
+        .map_err(|error| unusable("reading the pinned host key", &error))?;
+    let presented = Arc::new(OnceLock::new());
+    let handler = HostKey {
+        pinned: pinned.clone(),
+        presented: Arc::clone(&presented),
+    };
+    let connected = client::connect_stream(config(&pinned), stream, handler).await;
+    connected.map_err(|error| match presented.get() {
+        Some(presented) => RemoteError::WrongHostKey {
+            address: door.address.clone(),
+            presented: presented.clone(),
+            pinned: pinned.fingerprint(HashAlg::Sha256).to_string(),
+        },
+        None => unreachable(&door.address, &error),
+    })
 }
 
 /// What carries a connection. Cutting it ends the library's task at once, whatever it is at; so does

@@ -287,8 +287,8 @@ pub trait Session: Send + Sync + std::fmt::Debug {
     /// authorized stays so. Needs root, or `sudo` without a password.
     ///
     /// The session goes on, but it cannot open a second connection, so it is best closed and
-    /// replaced by one with the new keys. The server may refuse connections for a moment. After a
-    /// lost answer either pair of keys may be in force; repeating it is harmless.
+    /// replaced by one with the new keys. Returns once the server presents its new key. After a lost
+    /// answer or a failure either pair of keys may be in force; repeating it is harmless.
     async fn rekey(
         &self,
         host_private: &Secret,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::call::{Call, Heard};
 use super::connection::Connection;
@@ -27,6 +28,9 @@ const DISCARD_TIMEOUT: Duration = Duration::from_mins(2);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// A dozen short programs, some of which read and check keys.
 const REKEY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Starting an SSH server anew takes some 20 ms on an idle machine.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(20);
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
 /// For the second connection to a machine that has let us in once.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -187,6 +191,23 @@ impl Link {
             .unwrap_or_else(|_| Err(self.main.lost(operation, &"no answer in time")))
     }
 
+    /// Waits until the server presents another host key than it did: it takes milliseconds to start
+    /// anew, in which it may present the old one or listen not at all.
+    async fn await_host_key(&self, host_public: &str) -> Result<(), RemoteError> {
+        let target = Target {
+            host_public: host_public.to_owned(),
+            ..self.target.clone()
+        };
+        let deadline = Instant::now() + RESTART_TIMEOUT;
+        loop {
+            match Connection::check_host_key(&target, &self.jumps, RESTART_TIMEOUT).await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(RESTART_PAUSE).await,
+            }
+        }
+    }
+
     async fn spare(&self) -> Result<Arc<Connection>, RemoteError> {
         let mut spare = self.spare.lock().await;
         if let Some(open) = spare.as_ref().filter(|connection| connection.is_open()) {
@@ -325,7 +346,11 @@ impl Session for SshSession {
             .link
             .call(rekey::OPERATION, script, REKEY_TIMEOUT)
             .await?;
-        rekey::read(&answer)
+        let rekeyed = rekey::read(&answer)?;
+        if rekeyed == Rekey::Done {
+            self.link.await_host_key(host_public).await?;
+        }
+        Ok(rekeyed)
     }
 
     async fn await_notice(

@@ -7,7 +7,8 @@ use super::limits::{LINE_CHARACTERS, NAME_CHARACTERS};
 use super::requirement::read_capabilities;
 use super::size::ByteSize;
 use super::text::{check_line, check_no_nul, required_name};
-use crate::model::{ImageSpec, Login, Shape, Span};
+use super::wish::read_wish;
+use crate::model::{ImageSpec, Login, Shape, ShapeWish, Span};
 
 /// Time for a boot that does not say: a cold volume needs half a minute, a slow one two.
 const DEFAULT_BOOT_TIMEOUT: Span = Span::from_secs(180);
@@ -21,7 +22,7 @@ const MOST_BOOT_TIMEOUT: Span = Span::from_secs(3_600);
 const MOST_SHAPES: usize = 256;
 
 /// Largest machine, in processors; guards against slips, not against hardware.
-const MOST_VCPUS: u32 = 4_096;
+pub(super) const MOST_VCPUS: u32 = 4_096;
 
 /// Reads an image file: its name and what it says.
 ///
@@ -54,9 +55,9 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
     let login = table
         .required("login", problems)
         .and_then(|field| read_login(field, problems));
-    let shapes = table
+    let sizes = table
         .required("shapes", problems)
-        .map(|field| read_shapes(field, problems));
+        .and_then(|field| read_sizes(field, problems));
     let capabilities = table.required("capabilities", problems);
     let probes = table
         .get("probes")
@@ -72,6 +73,7 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
         let range = LEAST_BOOT_TIMEOUT..=MOST_BOOT_TIMEOUT;
         field.parse_within(range, problems)
     });
+    let (shapes, wish) = sizes.unzip();
     let spec = ImageSpec {
         description: description.unwrap_or_default(),
         provider: provider?,
@@ -81,7 +83,7 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
             .unwrap_or_default(),
         login: login?,
         shapes: shapes?,
-        wish: None,
+        wish: wish?,
         capabilities: capabilities?,
         ready,
         probes: probes.unwrap_or_default(),
@@ -98,6 +100,24 @@ fn read_login(field: &Field<'_>, problems: &mut Problems) -> Option<Login> {
     Some(Login {
         user: user.to_owned(),
     })
+}
+
+/// The sizes themselves, as a list; or what they must be like, as a map.
+fn read_sizes(
+    field: &Field<'_>,
+    problems: &mut Problems,
+) -> Option<(Vec<Shape>, Option<ShapeWish>)> {
+    match &field.node().value {
+        Value::List(_) => Some((read_shapes(field, problems), None)),
+        Value::Map(_) => read_wish(field, problems).map(|wish| (Vec::new(), Some(wish))),
+        Value::Scalar(_) => {
+            field.expected(
+                problems,
+                "a list of shapes, or a map of what they must be like",
+            );
+            None
+        }
+    }
 }
 
 fn read_shapes(field: &Field<'_>, problems: &mut Problems) -> Vec<Shape> {

@@ -16,6 +16,7 @@ mod policy;
 mod requirement;
 mod size;
 mod text;
+mod wish;
 
 pub use document::Problem;
 pub use draft::{BuildDraft, PipelineDraft};

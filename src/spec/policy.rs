@@ -1,8 +1,8 @@
 //! Policy files: what the operator wants. The format is described in `docs/policies.md`.
 
-use super::document::{DocumentLimits, Field, Problem, Problems, Table, load};
+use super::document::{DocumentLimits, Field, Problem, Problems, Table, load, unknown};
 use super::text::{read_name, required_name};
-use crate::model::{PolicySpec, Span};
+use crate::model::{MarketChoice, PolicySpec, SleepKind, Span};
 
 /// Longest time a policy may speak of; longer is as good as never, which is to leave it out.
 const MOST_SPAN: Span = Span::from_secs(365 * 24 * 3_600);
@@ -18,7 +18,7 @@ const MOST_COUNT: u32 = 1_000_000;
 /// # Errors
 /// Every problem of the file.
 pub fn parse_policy(text: &str) -> Result<(String, PolicySpec), Vec<Problem>> {
-    const KEYS: [&str; 5] = ["name", "images", "limits", "idle", "reuse"];
+    const KEYS: [&str; 6] = ["name", "images", "limits", "market", "idle", "reuse"];
     let document = load(text, &DocumentLimits::default())?;
     let mut problems = Problems::default();
     let table = Field::root(&document.root).table(&KEYS, &mut problems);
@@ -39,15 +39,76 @@ fn read_policy(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Po
         // None at all is a way to pause.
         spec.max_machines = read_count("machines", 0, &limits, problems);
     }
-    if let Some(idle) = subtable("idle", &["timeout"], table, problems) {
-        // No time at all: a machine goes as soon as it has nothing to do.
-        spec.idle_timeout = read_span("timeout", Span::ZERO, &idle, problems);
+    spec.market = table
+        .get("market")
+        .and_then(|field| read_market(field, problems));
+    if let Some(idle) = subtable("idle", &["timeout", "then", "asleep"], table, problems) {
+        read_idle(&idle, &mut spec, problems);
     }
     if let Some(reuse) = subtable("reuse", &["builds", "lifetime"], table, problems) {
         spec.max_builds_per_machine = read_count("builds", 1, &reuse, problems);
         spec.max_lifetime = read_span("lifetime", LEAST_LIFETIME, &reuse, problems);
     }
     Some((name?, spec))
+}
+
+fn read_idle(idle: &Table<'_>, spec: &mut PolicySpec, problems: &mut Problems) {
+    // No time at all: a machine goes as soon as it has nothing to do.
+    spec.idle_timeout = read_span("timeout", Span::ZERO, idle, problems);
+    spec.sleep = idle
+        .get("then")
+        .and_then(|field| read_then(field, problems));
+    if let Some(asleep) = subtable("asleep", &["machines", "timeout"], idle, problems) {
+        // None asleep, or for no time: a way to switch it off without saying `end`.
+        spec.max_asleep = read_count("machines", 0, &asleep, problems);
+        spec.asleep_timeout = read_span("timeout", Span::ZERO, &asleep, problems);
+        if let (Some(SleepKind::Never), Some(field)) = (spec.sleep, idle.get("asleep")) {
+            field.refuse(
+                problems,
+                "machines that are ended are never asleep; expected `then: stop` or `then: hibernate`",
+            );
+        }
+    }
+}
+
+fn read_market(field: &Field<'_>, problems: &mut Problems) -> Option<MarketChoice> {
+    let choices = [
+        MarketChoice::OnDemand,
+        MarketChoice::Spot,
+        MarketChoice::SpotWithFallback,
+    ];
+    read_choice(
+        "market",
+        choices.map(|choice| (choice.word(), choice)),
+        field,
+        problems,
+    )
+}
+
+/// What becomes of a machine that stood idle for long enough.
+fn read_then(field: &Field<'_>, problems: &mut Problems) -> Option<SleepKind> {
+    let choices = [
+        ("end", SleepKind::Never),
+        ("stop", SleepKind::Stop),
+        ("hibernate", SleepKind::Hibernate),
+    ];
+    read_choice("choice", choices, field, problems)
+}
+
+/// Reads one of a few words.
+fn read_choice<T, const N: usize>(
+    what: &str,
+    choices: [(&str, T); N],
+    field: &Field<'_>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let text = field.text(problems)?;
+    let words = choices.each_ref().map(|(word, _)| *word);
+    let choice = choices.into_iter().find(|(word, _)| *word == text);
+    if choice.is_none() {
+        field.refuse(problems, unknown(what, text, &words));
+    }
+    choice.map(|(_, value)| value)
 }
 
 fn subtable<'d>(

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::matching::{Matcher, match_catalogue};
-use crate::model::{Image, ImageSpec, ImageState, PolicySpec, Span, Timestamp};
+use crate::model::{
+    Image, ImageSpec, ImageState, MarketChoice, PolicySpec, ShapeWish, SleepKind, Span, Timestamp,
+};
 
 const PIPELINES: [&str; 2] = [
     include_str!("../../docs/examples/hello.yaml"),
@@ -99,6 +101,32 @@ fn the_example_images_are_read() {
     insta::assert_yaml_snapshot!(image(IMAGES[2].1));
 }
 
+#[test]
+fn the_example_images_of_ec2_say_what_sizes_must_be_like() {
+    for (name, text) in [
+        (
+            "debian12-databases",
+            include_str!("../../images/ec2/debian12-databases.yaml"),
+        ),
+        (
+            "debian12-python",
+            include_str!("../../images/ec2/debian12-python.yaml"),
+        ),
+        (
+            "ubuntu2404-databases",
+            include_str!("../../images/ec2/ubuntu2404-databases.yaml"),
+        ),
+        (
+            "ubuntu2404-python",
+            include_str!("../../images/ec2/ubuntu2404-python.yaml"),
+        ),
+    ] {
+        let (found, spec) = image(text);
+        assert_eq!(found, name);
+        assert!(spec.wish.is_some() && spec.shapes.is_empty(), "{name}");
+    }
+}
+
 /// The YAML blocks of a page.
 fn blocks(page: &str) -> Vec<&str> {
     let pieces = page.split("```yaml\n").skip(1);
@@ -137,7 +165,7 @@ fn the_documentation_is_true() {
     let images = blocks(include_str!("../../docs/images.md"));
     assert_eq!(
         images.iter().map(|text| image(text).0).collect::<Vec<_>>(),
-        ["debian-python"]
+        ["debian-python", "debian-ec2"]
     );
     let policies = blocks(include_str!("../../docs/policies.md"));
     assert_eq!(
@@ -167,6 +195,104 @@ fn a_small_image_has_the_defaults() {
         r#"{"ami":"ami-1","tags":["a",3,"3.10",true,null]}"#
     );
     assert_eq!(spec.shapes[0].memory_mib, 1_024);
+}
+
+/// An image whose sizes are said by the given map.
+fn image_of_sizes(shapes: &str) -> String {
+    format!("name: i\nprovider: ec2\nlogin: {{user: u}}\nshapes: {shapes}\ncapabilities: {{}}\n")
+}
+
+#[test]
+fn sizes_may_be_said_by_what_they_must_be_like() {
+    let wish = |shapes: &str| {
+        let (_, spec) = image(&image_of_sizes(shapes));
+        assert!(spec.shapes.is_empty());
+        spec.wish.unwrap()
+    };
+    let named = wish("{types: [c7i.large, u-6tb1.56xlarge]}");
+    assert_eq!(
+        named,
+        ShapeWish {
+            types: vec!["c7i.large".to_owned(), "u-6tb1.56xlarge".to_owned()],
+            ..ShapeWish::default()
+        }
+    );
+    let wanted = wish(
+        "{vcpus: 2..8, memory: 4GiB..16GiB, families: [c7i, m7i-flex], architectures: [x86_64], \
+         local_disk: true, exclude: ['t3.*', c7i.metal-24xl]}",
+    );
+    let expected = ShapeWish {
+        types: Vec::new(),
+        vcpus: Some((2, 8)),
+        memory_mib: Some((4_096, 16_384)),
+        families: vec!["c7i".to_owned(), "m7i-flex".to_owned()],
+        architectures: vec!["x86_64".to_owned()],
+        local_disk: Some(true),
+        exclude: vec!["t3.*".to_owned(), "c7i.metal-24xl".to_owned()],
+    };
+    assert_eq!(wanted, expected);
+    assert_eq!(wish("{vcpus: 4}").vcpus, Some((4, 4)));
+    assert_eq!(wish("{vcpus: '2..'}").vcpus, Some((2, 4_096)));
+    assert_eq!(wish("{vcpus: ..8}").vcpus, Some((1, 8)));
+    assert_eq!(wish("{memory: 8GiB}").memory_mib, Some((8_192, 8_192)));
+    assert_eq!(
+        wish("{memory: 512MiB .. }").memory_mib,
+        Some((512, 64 << 20))
+    );
+}
+
+#[test]
+fn problems_of_wished_sizes() {
+    let wishes = [
+        "{}",
+        "~",
+        "{types: []}",
+        "{types: [c7i.large, c7i.large, 'c7i large', [x]], vcpus: 2, exclude: [t3.*]}",
+        "{types: c7i.large}",
+        "{vcpus: 0..4, memory: 4GiB..1GiB}",
+        "{vcpus: many, memory: 8GB}",
+        "{vcpus: .., memory: 4..5..6}",
+        "{vcpus: [2, 8], memory: }",
+        "{vcpus: 5000, memory: 65TiB}",
+        "{families: [c7i, c7i], architectures: [amd64, arm46], local_disk: 3, exclude: ['t3.?', '']}",
+        "{vcpu: 2}",
+    ];
+    let mut shown = String::new();
+    for wish in wishes {
+        let text = image_of_sizes(wish);
+        let problems = parse_image(&text).expect_err(&text);
+        writeln!(shown, "shapes: {wish}\n{}\n", lines(&problems)).unwrap();
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_policy_says_how_to_buy_and_when_to_sleep() {
+    let (_, spec) = policy(
+        "name: p\nmarket: spot-with-fallback\nidle: {timeout: 5m, then: hibernate, \
+         asleep: {machines: 2, timeout: 3d}}\n",
+    );
+    let expected = PolicySpec {
+        idle_timeout: Some(Span::from_secs(300)),
+        market: Some(MarketChoice::SpotWithFallback),
+        sleep: Some(SleepKind::Hibernate),
+        max_asleep: Some(2),
+        asleep_timeout: Some(Span::from_secs(3 * 24 * 3_600)),
+        ..PolicySpec::default()
+    };
+    assert_eq!(spec, expected);
+    let words = |text: &str| {
+        let spec = policy(&format!("name: p\n{text}\n")).1;
+        (spec.market, spec.sleep, spec.max_asleep)
+    };
+    assert_eq!(
+        words("market: on-demand\nidle: {then: end}"),
+        (Some(MarketChoice::OnDemand), Some(SleepKind::Never), None)
+    );
+    assert_eq!(
+        words("market: spot\nidle: {then: stop, asleep: {machines: 0}}"),
+        (Some(MarketChoice::Spot), Some(SleepKind::Stop), Some(0))
+    );
 }
 
 #[test]
@@ -206,6 +332,8 @@ fn problems_of_policies() {
     let documents = [
         "limits: {machine: 1}\n",
         "name: p\nimages: debian\nlimits: 10\nidle: {timeout: 10}\nreuse: {builds: 0, lifetime: 0s}\nbudget: $5/day\n",
+        "name: p\nmarket: spott\nidle: {then: stopp, asleep: {count: 2, timeout: 1}}\n",
+        "name: p\nmarket: [spot]\nidle: {then: end, asleep: {machines: 2}}\n",
         "name: p\nimages: [a b]\nlimits: {machines: -1}\nidle: {timeout: 400d}\nreuse: {builds: many, lifetime: forever}\n",
     ];
     let mut shown = String::new();

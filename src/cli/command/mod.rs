@@ -35,6 +35,8 @@ mod policies;
 mod retry;
 mod serve;
 mod submit;
+#[cfg(feature = "ec2")]
+mod sweep;
 mod target;
 mod token;
 
@@ -64,6 +66,8 @@ pub(super) enum Command {
     Policies(policies::Policies),
     Events(events::Events),
     Cost(cost::Cost),
+    #[cfg(feature = "ec2")]
+    Sweep(sweep::Sweep),
     Token(token::Token),
     Config(config::Config),
     Completions(completions::Completions),
@@ -108,6 +112,8 @@ impl Command {
             Self::Policies(command) => on_this_thread(command.run(ctx)),
             Self::Events(command) => on_this_thread(command.run(ctx)),
             Self::Cost(command) => on_this_thread(command.run(ctx)),
+            #[cfg(feature = "ec2")]
+            Self::Sweep(command) => on_this_thread(command.run(ctx)),
             Self::Token(command) => on_this_thread(command.run(ctx)),
             Self::Config(command) => command.run(ctx),
             Self::Completions(command) => command.run(ctx),

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::errors::{self, Failure};
 use super::pace::{Account, Governor};
 use super::settings::Settings;
-use crate::provider::ErrorKind;
+use crate::provider::{ErrorKind, ProviderError};
 
 /// A host that does not answer by then is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -118,6 +118,15 @@ impl Clients {
             governor: Governor::of(account, settings.share),
             calls: Mutex::default(),
         }
+    }
+
+    /// Looks whether there are credentials.
+    ///
+    /// # Errors
+    /// `Auth` when there are none.
+    pub(super) async fn check_credentials(&self) -> Result<(), ProviderError> {
+        self.find_credentials("looking for credentials").await?;
+        Ok(())
     }
 
     /// Makes a call when it may be made.

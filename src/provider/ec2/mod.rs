@@ -10,7 +10,9 @@
 //! Unix machines only: user data is for cloud-init, and what arms the switch is a script for POSIX
 //! shells. Windows machines are out of scope.
 
+mod ami;
 mod batch;
+mod caches;
 mod clients;
 mod console;
 mod errors;
@@ -20,17 +22,22 @@ mod launch;
 mod listing;
 mod pace;
 mod polls;
+mod prices;
 mod provider;
+mod reference;
 mod request;
 mod residue;
+mod resolve;
 mod run;
 mod settings;
+mod shapes;
 mod sleep;
 mod standalone;
 mod subnets;
 mod tags;
 mod template;
 mod terminate;
+mod types;
 mod user_data;
 
 pub use provider::Ec2Provider;

@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::batch::Batcher;
+use super::caches::Caches;
 use super::clients::Clients;
 use super::errors::refuse;
 use super::interruptions::Notices;
 use super::polls::Polls;
+use super::reference::Resolved;
 use super::request::Request;
 use super::residue::{self, Sightings};
 use super::settings::Settings;
 use super::subnets::Subnets;
 use super::terminate::{self, terminate};
-use super::{console, launch, listing, sleep};
+use super::{console, launch, listing, resolve, sleep};
 use crate::model::{ImageSpec, InstanceId, Shape, SleepKind, Span, Timestamp};
 use crate::provider::{
     AbsenceProof, ErrorKind, Fleet, Instance, LaunchAnswer, LaunchOrder, LaunchRequest, Listing,
@@ -35,6 +37,7 @@ pub struct Ec2Provider {
     settings: Settings,
     clients: Arc<Clients>,
     subnets: Subnets,
+    caches: Caches,
     listings: Polls<Result<Listing, ProviderError>>,
     ends: Batcher<InstanceId, Answer>,
     notices: Option<Notices>,
@@ -54,10 +57,20 @@ impl Ec2Provider {
             notices: settings.interruption_queue.clone().map(Notices::new),
             clients,
             subnets: Subnets::default(),
+            caches: Caches::default(),
             ends,
             sightings: Mutex::default(),
             settings,
         }
+    }
+
+    /// Looks whether there are credentials at all, so that a start without them fails at once and
+    /// says what to set.
+    ///
+    /// # Errors
+    /// `Auth` when there are none.
+    pub async fn check_credentials(&self) -> Result<(), ProviderError> {
+        self.clients.check_credentials().await
     }
 
     /// API calls made so far, by action.
@@ -144,13 +157,9 @@ impl Provider for Ec2Provider {
 
 #[async_trait]
 impl Fleet for Ec2Provider {
-    async fn resolve(&self, _spec: &ImageSpec) -> Result<Resolution, ProviderError> {
-        let zones = self.subnets.learn(&self.clients, &self.settings).await?;
-        let mut resolution = Resolution::default();
-        resolution
-            .offerings
-            .retain(|offering| zones.contains_key(&offering.zone));
-        Ok(resolution)
+    async fn resolve(&self, spec: &ImageSpec) -> Result<Resolution, ProviderError> {
+        self.subnets.learn(&self.clients, &self.settings).await?;
+        resolve::resolve(&self.clients, &self.settings, &self.caches, spec).await
     }
 
     fn most(&self) -> usize {
@@ -158,13 +167,9 @@ impl Fleet for Ec2Provider {
     }
 
     fn prepare(&self, order: &LaunchOrder) -> Result<PreparedLaunch, ProviderError> {
-        let subnets = self.subnets.known();
-        if subnets.is_empty() {
-            // Nothing is sent yet; the next resolution looks them up.
-            let message = "subnets are not known yet";
-            return Err(refuse("preparing a launch", ErrorKind::Unknown, message));
-        }
-        Request::new(&self.settings, &subnets, order)?.prepared()
+        let resolved = Resolved::parse(&order.reference)?;
+        let subnets = self.subnets.of(&resolved);
+        Request::new(&self.settings, &resolved, &subnets, order)?.prepared()
     }
 
     async fn launch(&self, prepared: &PreparedLaunch) -> Result<LaunchAnswer, ProviderError> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::errors::refuse;
+use super::reference::{Reference, Resolved};
 use super::settings::{AddressChoice, Settings};
 use super::tags;
 use super::user_data::{Switch, user_data};
@@ -46,8 +47,8 @@ pub(super) struct Request {
     pub public_address: bool,
     /// Whether memory can be written to disk later.
     pub hibernate: bool,
-    /// The root disk's device name, where the image's reference says it.
-    pub root_device: Option<String>,
+    /// The root disk.
+    pub root: RootDisk,
     /// Of everything that comes into being.
     pub tags: BTreeMap<String, String>,
 }
@@ -73,24 +74,45 @@ pub(super) struct Place {
     pub subnet: String,
 }
 
-/// What of an image's reference matters for the request.
-#[derive(Debug, Default, Deserialize)]
-struct Extras {
-    /// Whether machines may be put to sleep with their memory.
-    #[serde(default)]
-    hibernate: bool,
-    /// The root disk's device name, as the AMI has it.
-    #[serde(default)]
-    root_device: Option<String>,
+/// The root disk of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RootDisk {
+    /// Its device name, as the AMI has it: another one would add a second disk.
+    pub device: String,
+    /// Its size.
+    pub gib: u32,
+    /// How it is stored.
+    pub volume: String,
+    /// Its operations per second, if they were chosen.
+    pub iops: Option<u32>,
+    /// Its MiB per second, if they were chosen.
+    pub throughput: Option<u32>,
+    /// Whether it must be encrypted.
+    pub encrypted: bool,
+}
+
+impl RootDisk {
+    fn of(resolved: &Resolved) -> Self {
+        Self {
+            device: resolved.root_device.clone(),
+            gib: resolved.root_gib,
+            volume: resolved.volume.word().to_owned(),
+            iops: resolved.iops,
+            throughput: resolved.throughput,
+            encrypted: resolved.encrypted,
+        }
+    }
 }
 
 impl Request {
-    /// What an order comes to, given one subnet for each zone.
+    /// What an order comes to, given what its image stands for and one subnet for each zone.
     ///
     /// # Errors
     /// `Config` when the order cannot be sent by anybody.
     pub(super) fn new(
         settings: &Settings,
+        resolved: &Resolved,
         subnets: &BTreeMap<String, String>,
         order: &LaunchOrder,
     ) -> Result<Self, ProviderError> {
@@ -99,27 +121,23 @@ impl Request {
             lease: order.lease,
             expires_at: order.expires_at,
         };
-        let extras = match &order.image.spec.reference {
-            serde_json::Value::Null => Extras::default(),
-            reference => serde_json::from_value(reference.clone())
-                .map_err(|error| cannot(format!("the image's reference: {error}")))?,
-        };
+        let extra = Reference::read(&order.image.spec)?.user_data;
         Ok(Self {
             version: VERSION,
             launch: order.launch,
             method: method(subnets, order)?,
             market: order.market,
             count: order.count,
-            image: order.reference.clone(),
-            user_data: STANDARD.encode(user_data(&order.keys, &switch)?),
+            image: resolved.ami.clone(),
+            user_data: STANDARD.encode(user_data(&order.keys, &switch, extra.as_deref())?),
             security_groups: settings.security_groups.clone(),
             instance_profile: settings.instance_profile.clone(),
             public_address: match settings.address {
                 AddressChoice::Private => false,
                 AddressChoice::Public | AddressChoice::Both => true,
             },
-            hibernate: extras.hibernate,
-            root_device: extras.root_device,
+            hibernate: resolved.hibernate,
+            root: RootDisk::of(resolved),
             tags: own_tags(settings, order),
         })
     }

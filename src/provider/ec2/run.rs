@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{
     IamInstanceProfileSpecification, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
     InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
     InstanceNetworkInterfaceSpecification, InstanceType, MarketType, ResourceType,
-    ShutdownBehavior, SpotInstanceType, SpotMarketOptions,
+    ShutdownBehavior, SpotInstanceType, SpotMarketOptions, VolumeType,
 };
 
 use super::clients::{Call, Clients};
@@ -87,7 +87,7 @@ fn build(
         .metadata_options(metadata())
         .set_tag_specifications(Some(specifications.collect()))
         .set_instance_market_options(market(request.market))
-        .set_block_device_mappings(root(request))
+        .block_device_mappings(root(request))
         .set_hibernation_options(request.hibernate.then(|| {
             HibernationOptionsRequest::builder()
                 .configured(true)
@@ -149,13 +149,18 @@ fn market(market: Market) -> Option<InstanceMarketOptionsRequest> {
     }
 }
 
-/// Only where the root disk's device is known: a wrong name would add a second disk.
-fn root(request: &Request) -> Option<Vec<BlockDeviceMapping>> {
-    let device = request.root_device.as_ref()?;
+fn root(request: &Request) -> BlockDeviceMapping {
+    let root = &request.root;
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let disk = EbsBlockDevice::builder()
         .delete_on_termination(true)
-        .set_encrypted(request.hibernate.then_some(true))
-        .build();
-    let mapping = BlockDeviceMapping::builder().device_name(device).ebs(disk);
-    Some(vec![mapping.build()])
+        .volume_size(number(root.gib))
+        .volume_type(VolumeType::from(root.volume.as_str()))
+        .set_iops(root.iops.map(number))
+        .set_throughput(root.throughput.map(number))
+        .set_encrypted(root.encrypted.then_some(true));
+    BlockDeviceMapping::builder()
+        .device_name(&root.device)
+        .ebs(disk.build())
+        .build()
 }

@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use super::clients::{Call, Clients};
 use super::errors::refuse;
+use super::reference::Resolved;
 use super::settings::Settings;
 use super::tags::filter;
 use crate::provider::{ErrorKind, ProviderError};
@@ -19,10 +20,14 @@ pub(super) struct Subnets {
 }
 
 impl Subnets {
-    /// What was learnt; empty before [`Subnets::learn`].
-    pub(super) fn known(&self) -> BTreeMap<String, String> {
-        let by_zone = self.by_zone.read().unwrap_or_else(PoisonError::into_inner);
-        by_zone.clone()
+    /// The subnet to launch into for each zone that an image was resolved to.
+    pub(super) fn of(&self, resolved: &Resolved) -> BTreeMap<String, String> {
+        let best = self.by_zone.read().unwrap_or_else(PoisonError::into_inner);
+        let chosen = resolved.subnets.iter().filter_map(|(zone, subnets)| {
+            let best = best.get(zone).filter(|best| subnets.contains(best));
+            Some((zone.clone(), best.or_else(|| subnets.first())?.clone()))
+        });
+        chosen.collect()
     }
 
     /// Looks them up.
@@ -33,7 +38,7 @@ impl Subnets {
         &self,
         clients: &Clients,
         settings: &Settings,
-    ) -> Result<BTreeMap<String, String>, ProviderError> {
+    ) -> Result<(), ProviderError> {
         let mut best: BTreeMap<String, (i32, String)> = BTreeMap::new();
         for (zone, free, subnet) in look_up(clients, settings).await? {
             let candidate = (free, subnet);
@@ -51,8 +56,8 @@ impl Subnets {
             .map(|(zone, (_, subnet))| (zone, subnet))
             .collect();
         let mut by_zone = self.by_zone.write().unwrap_or_else(PoisonError::into_inner);
-        by_zone.clone_from(&found);
-        Ok(found)
+        *by_zone = found;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{
     LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
     LaunchTemplateInstanceNetworkInterfaceSpecificationRequest,
     LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData, ResourceType,
-    ShutdownBehavior,
+    ShutdownBehavior, VolumeType,
 };
 
 use super::clients::{Call, Clients};
@@ -70,7 +70,7 @@ fn data(request: &Request) -> RequestLaunchTemplateData {
         .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
         .metadata_options(metadata())
         .set_tag_specifications(Some(specifications.collect()))
-        .set_block_device_mappings(root(request))
+        .block_device_mappings(root(request))
         .set_hibernation_options(request.hibernate.then(|| {
             LaunchTemplateHibernationOptionsRequest::builder()
                 .configured(true)
@@ -104,15 +104,18 @@ fn metadata() -> LaunchTemplateInstanceMetadataOptionsRequest {
         .build()
 }
 
-/// Only where the root disk's device is known: a wrong name would add a second disk.
-fn root(request: &Request) -> Option<Vec<LaunchTemplateBlockDeviceMappingRequest>> {
-    let device = request.root_device.as_ref()?;
+fn root(request: &Request) -> LaunchTemplateBlockDeviceMappingRequest {
+    let root = &request.root;
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let disk = LaunchTemplateEbsBlockDeviceRequest::builder()
         .delete_on_termination(true)
-        .set_encrypted(request.hibernate.then_some(true))
-        .build();
-    let mapping = LaunchTemplateBlockDeviceMappingRequest::builder()
-        .device_name(device)
-        .ebs(disk);
-    Some(vec![mapping.build()])
+        .volume_size(number(root.gib))
+        .volume_type(VolumeType::from(root.volume.as_str()))
+        .set_iops(root.iops.map(number))
+        .set_throughput(root.throughput.map(number))
+        .set_encrypted(root.encrypted.then_some(true));
+    LaunchTemplateBlockDeviceMappingRequest::builder()
+        .device_name(&root.device)
+        .ebs(disk.build())
+        .build()
 }

@@ -107,11 +107,16 @@ fi
 exit 0
 "#;
 
-/// The user data of the machines of one launch.
+/// The user data of the machines of one launch, with shell commands of the image's own to be run as
+/// root once, after all else.
 ///
 /// # Errors
 /// `Config` when the account's name is none, or when it is all too long.
-pub(super) fn user_data(keys: &MachineKeys, switch: &Switch<'_>) -> Result<String, ProviderError> {
+pub(super) fn user_data(
+    keys: &MachineKeys,
+    switch: &Switch<'_>,
+    extra: Option<&str>,
+) -> Result<String, ProviderError> {
     let operation = "writing user data";
     if !is_account(switch.user) {
         let message = format!("{:?} is not the name of an account", switch.user);
@@ -132,6 +137,10 @@ pub(super) fn user_data(keys: &MachineKeys, switch: &Switch<'_>) -> Result<Strin
     }
     let client_public = quoted(&keys.client_public);
     text.push_str(&format!("ssh_authorized_keys:\n- {client_public}\n"));
+    if let Some(extra) = extra {
+        text.push_str("runcmd:\n- - /bin/sh\n  - -c\n  - |\n");
+        indent(&mut text, 4, extra);
+    }
     if text.len() > MOST_BYTES {
         let message = format!(
             "{} bytes, more than the {MOST_BYTES} that EC2 takes",

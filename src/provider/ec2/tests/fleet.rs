@@ -1,12 +1,12 @@
 use aws_sdk_ec2::types::{CreateFleetInstance, FleetLaunchTemplateOverrides};
 
-use super::super::request::tests::{order, subnets};
+use super::super::request::tests::{order, resolved, subnets};
 use super::super::settings::Settings;
 use super::*;
 
 fn request(market: Market) -> Request {
     let settings = Settings::new("ec2", "eu-central-1", "ours");
-    Request::new(&settings, &subnets(), &order(market)).unwrap()
+    Request::new(&settings, &resolved(), &subnets(), &order(market)).unwrap()
 }
 
 fn said(shape: &str, subnet: &str) -> LaunchTemplateAndOverridesResponse {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::super::reference::VolumeKind;
 use super::*;
 use crate::model::{
     Capabilities, Image, ImageSpec, ImageState, Login, MachineId, MachineKeys, Offering, Rate,
@@ -69,6 +70,21 @@ pub(in crate::provider::ec2) fn order(market: Market) -> LaunchOrder {
     }
 }
 
+pub(in crate::provider::ec2) fn resolved() -> Resolved {
+    Resolved {
+        ami: "ami-0123".to_owned(),
+        architecture: "x86_64".to_owned(),
+        root_device: "/dev/xvda".to_owned(),
+        root_gib: 30,
+        volume: VolumeKind::Gp3,
+        iops: Some(4_000),
+        throughput: None,
+        encrypted: true,
+        hibernate: false,
+        subnets: BTreeMap::new(),
+    }
+}
+
 pub(in crate::provider::ec2) fn subnets() -> BTreeMap<String, String> {
     [("eu-central-1a", "subnet-a"), ("eu-central-1b", "subnet-b")]
         .into_iter()
@@ -83,7 +99,7 @@ fn settings() -> Settings {
 }
 
 fn prepared(order: &LaunchOrder) -> PreparedLaunch {
-    Request::new(&settings(), &subnets(), order)
+    Request::new(&settings(), &resolved(), &subnets(), order)
         .unwrap()
         .prepared()
         .unwrap()
@@ -113,7 +129,10 @@ fn the_recorded_request_says_all() {
         "instance_profile": null,
         "public_address": false,
         "hibernate": false,
-        "root_device": null,
+        "root": {
+            "device": "/dev/xvda", "gib": 30, "volume": "gp3", "iops": 4000, "throughput": null,
+            "encrypted": true,
+        },
         "tags": {
             "Name": "dormouse debian",
             "dormouse:expires-at": "2027-01-15T08:00:00.000000Z",
@@ -131,7 +150,7 @@ fn the_recorded_request_says_all() {
 fn a_single_pool_goes_out_by_run_instances() {
     let mut order = order(Market::OnDemand);
     order.offerings.truncate(1);
-    let request = Request::new(&settings(), &subnets(), &order).unwrap();
+    let request = Request::new(&settings(), &resolved(), &subnets(), &order).unwrap();
     let place = Place {
         shape: "m7i.large".to_owned(),
         zone: "eu-central-1a".to_owned(),
@@ -154,7 +173,7 @@ fn the_token_is_the_same_for_the_same_and_another_for_any_change() {
     let changes: [fn(&mut LaunchOrder); 6] = [
         |order| order.launch = LaunchId::from_bits(6),
         |order| order.count = 3,
-        |order| order.reference = "ami-0124".to_owned(),
+        |order| order.image.name.push('x'),
         |order| order.offerings.truncate(3),
         |order| order.lease = Span::from_secs(301),
         |order| order.keys.client_public.push('x'),
@@ -172,11 +191,11 @@ fn a_zone_without_subnet_and_an_order_without_pool_are_refused() {
     order
         .offerings
         .push(offering("m7i.large", "eu-central-1c", Market::Spot));
-    let refused = Request::new(&settings(), &subnets(), &order).unwrap_err();
+    let refused = Request::new(&settings(), &resolved(), &subnets(), &order).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Config);
     assert!(refused.message.contains("eu-central-1c"), "{refused}");
     order.offerings.clear();
-    let refused = Request::new(&settings(), &subnets(), &order).unwrap_err();
+    let refused = Request::new(&settings(), &resolved(), &subnets(), &order).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Config);
 }
 
@@ -200,7 +219,7 @@ fn a_request_of_another_version_is_not_guessed_at() {
 
 #[test]
 fn the_time_of_a_decision_is_in_its_id() {
-    let request = Request::new(&settings(), &subnets(), &order(Market::Spot)).unwrap();
+    let request = Request::new(&settings(), &resolved(), &subnets(), &order(Market::Spot)).unwrap();
     let millis = 0x0190_0000_0000_i64;
     assert_eq!(request.decided_at(), Timestamp::from_micros(millis * 1_000));
 }
@@ -213,6 +232,6 @@ fn base32_is_that_of_the_standard() {
 
 #[test]
 fn printing_shows_no_key() {
-    let request = Request::new(&settings(), &subnets(), &order(Market::Spot)).unwrap();
+    let request = Request::new(&settings(), &resolved(), &subnets(), &order(Market::Spot)).unwrap();
     assert!(!format!("{request:?}").contains(&request.user_data));
 }

@@ -43,7 +43,7 @@ fn parsed(text: &str) -> serde_json::Value {
 
 #[test]
 fn cloud_init_reads_what_was_meant() {
-    let text = user_data(&keys(), &switch("builder")).unwrap();
+    let text = user_data(&keys(), &switch("builder"), None).unwrap();
     let read = parsed(&text);
     assert_eq!(
         read["ssh_keys"]["ed25519_private"],
@@ -70,13 +70,13 @@ fn cloud_init_reads_what_was_meant() {
 
 #[test]
 fn the_switch_is_armed_before_all_else() {
-    let text = user_data(&keys(), &switch("builder")).unwrap();
+    let text = user_data(&keys(), &switch("builder"), None).unwrap();
     assert!(text.starts_with("#cloud-config\nbootcmd:\n"), "{text}");
 }
 
 #[test]
 fn root_may_log_in_only_where_it_runs_the_builds() {
-    let read = parsed(&user_data(&keys(), &switch("root")).unwrap());
+    let read = parsed(&user_data(&keys(), &switch("root"), None).unwrap());
     assert_eq!(read["disable_root"], false);
     assert_eq!(read["user"], serde_json::Value::Null);
 }
@@ -84,7 +84,7 @@ fn root_may_log_in_only_where_it_runs_the_builds() {
 #[test]
 fn names_that_are_none_are_refused() {
     for name in ["", "a b", "$(reboot)", "x;y", "../root", "Übung", "-f"] {
-        let error = user_data(&keys(), &switch(name)).unwrap_err();
+        let error = user_data(&keys(), &switch(name), None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Config, "{name}");
     }
 }
@@ -93,7 +93,7 @@ fn names_that_are_none_are_refused() {
 fn what_ec2_would_not_take_is_refused_here() {
     let mut keys = keys();
     keys.host_private = Secret::new("x".repeat(MOST_BYTES));
-    let error = user_data(&keys, &switch("builder")).unwrap_err();
+    let error = user_data(&keys, &switch("builder"), None).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Config);
     assert!(error.message.contains("more than the 16384"), "{error}");
 }
