@@ -12,7 +12,7 @@ use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, imds};
 use aws_sdk_ec2::config::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
@@ -205,7 +205,7 @@ impl Clients {
         let found = timeout(CREDENTIALS_TIMEOUT, self.credentials.provide_credentials()).await;
         let why = match found {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => DisplayErrorContext(&error).to_string(),
+            Ok(Err(error)) => errors::chain(&error),
             Err(_) => format!("no answer within {} s", CREDENTIALS_TIMEOUT.as_secs()),
         };
         let message = format!(
