@@ -140,6 +140,10 @@ pub(super) fn translate(settings: &Settings, instance: &Described) -> Option<Ins
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the SDK keeps a place for states that it does not know"
+)]
 fn state(instance: &Described) -> Option<InstanceState> {
     match instance.state()?.name()? {
         InstanceStateName::Pending => Some(InstanceState::Pending),

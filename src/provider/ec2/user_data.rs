@@ -6,6 +6,8 @@
 //! What is written here is readable on the machine (as user data), so the host key is replaced after
 //! the first login. For cloud-init; Windows machines are out of scope.
 
+use std::fmt::Write as _;
+
 use crate::model::{MachineKeys, Span, Timestamp};
 use crate::provider::{ErrorKind, ProviderError};
 
@@ -128,15 +130,15 @@ pub(super) fn user_data(
     text.push_str("ssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n");
     indent(&mut text, 4, keys.host_private.expose());
     let host_public = quoted(&keys.host_public);
-    text.push_str(&format!("  ed25519_public: {host_public}\n"));
+    let _ = writeln!(text, "  ed25519_public: {host_public}");
     // The default account of the image gets the name of the one that runs builds.
     if switch.user == "root" {
         text.push_str("disable_root: false\n");
     } else {
-        text.push_str(&format!("user: {}\n", switch.user));
+        let _ = writeln!(text, "user: {}", switch.user);
     }
     let client_public = quoted(&keys.client_public);
-    text.push_str(&format!("ssh_authorized_keys:\n- {client_public}\n"));
+    let _ = writeln!(text, "ssh_authorized_keys:\n- {client_public}");
     if let Some(extra) = extra {
         text.push_str("runcmd:\n- - /bin/sh\n  - -c\n  - |\n");
         indent(&mut text, 4, extra);

@@ -2,8 +2,10 @@ use tokio::time::sleep;
 
 use super::*;
 
+type Sizes = Arc<Mutex<Vec<usize>>>;
+
 /// A batcher that doubles numbers, and the sizes of the batches it made.
-fn doubler(most: usize) -> (Arc<Batcher<u32, u32>>, Arc<Mutex<Vec<usize>>>) {
+fn doubler(most: usize) -> (Arc<Batcher<u32, u32>>, Sizes) {
     let sizes = Arc::new(Mutex::new(Vec::new()));
     let batcher = Batcher::new(most, {
         let sizes = Arc::clone(&sizes);

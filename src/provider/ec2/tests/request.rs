@@ -179,9 +179,9 @@ fn the_token_is_the_same_for_the_same_and_another_for_any_change() {
         |order| order.keys.client_public.push('x'),
     ];
     for change in changes {
-        let mut changed = base.clone();
-        change(&mut changed);
-        assert_ne!(prepared(&changed).token, token);
+        let mut other = base.clone();
+        change(&mut other);
+        assert_ne!(prepared(&other).token, token);
     }
 }
 
