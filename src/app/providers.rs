@@ -39,7 +39,7 @@ mod ec2 {
             Some(installation) => installation,
             None => make_installation(&config.data_dir, ids)?,
         };
-        let provider = Ec2Provider::new(settings(name, ec2, installation)?).await;
+        let provider = Ec2Provider::new(settings(name, ec2, &installation)?).await;
         provider
             .check_credentials()
             .await
@@ -54,7 +54,7 @@ mod ec2 {
     pub(in crate::app) fn settings(
         name: &str,
         ec2: &Ec2Config,
-        installation: String,
+        installation: &str,
     ) -> anyhow::Result<Settings> {
         let jump = match &ec2.jump {
             Some(jump) => Some(jump.load().with_context(|| {
@@ -82,7 +82,7 @@ mod ec2 {
             ssh_port: ec2.ssh_port,
             metadata_url: Some(ec2.metadata_url.clone()),
             poll_interval: ec2.poll_interval,
-            ..Settings::new(name, &ec2.region, &installation)
+            ..Settings::new(name, &ec2.region, installation)
         })
     }
 

@@ -63,7 +63,7 @@ pub async fn sweep(config: &Config, sweep: &Sweep) -> anyhow::Result<Vec<Swept>>
                 "provider {name}: its installation is not known here; set providers.ec2.{name}.installation"
             );
         };
-        let settings = settings(name, ec2, installation.clone())?;
+        let settings = settings(name, ec2, &installation)?;
         let report = sweep_standalone(&settings, sweep.dry_run, || sweep.expired_by, sweep.pause)
             .await
             .with_context(|| format!("provider {name}"))?;

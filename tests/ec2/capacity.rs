@@ -116,6 +116,9 @@ fn a_quota_is_told_and_a_refused_image_stops_nobody_else() {
     server.succeeds(&build, "done\n");
     let explained = server.get(&format!("builds/{doomed}/explain")).to_string();
     assert!(explained.contains("typo is paused"), "{explained}");
+    crate::emulator::wait_for("the end of its machine", || {
+        server.machines().is_empty().then_some(())
+    });
     server.lab.quotas(&json!({ "on-demand": 1 }));
     server.submit_one("echo later");
     server.until_an_event_says("a quota of the account is used up");

@@ -135,10 +135,6 @@ impl Emulator {
         self.control(Method::PUT, "/capacity", Some(slots));
     }
 
-    pub(crate) fn throttle(&self, body: &Value) {
-        self.control(Method::PUT, "/throttle", Some(body));
-    }
-
     pub(crate) fn quotas(&self, body: &Value) {
         self.control(Method::PUT, "/quotas", Some(body));
     }

@@ -91,6 +91,8 @@ fn listings_that_lag_cost_no_machine() {
 #[test]
 fn listings_come_in_pages() {
     let server = Server::start(POLICY);
+    // All types that there are would be a thousand pages.
+    server.until_an_event_says("stands for");
     server.lab.settings(&json!({ "max_page": 2 }));
     server
         .lab

@@ -56,8 +56,13 @@ impl Server {
     }
 
     pub(crate) fn with(images: &[(&str, &str)], policy: &str) -> Self {
+        Self::on(Emulator::start(), images, policy)
+    }
+
+    /// A server on an account that was prepared.
+    pub(crate) fn on(lab: Emulator, images: &[(&str, &str)], policy: &str) -> Self {
         let mut server = Self {
-            lab: Emulator::start(),
+            lab,
             directory: tempfile::tempdir().unwrap(),
             process: None,
         };
