@@ -39,7 +39,7 @@ mod ec2 {
             Some(installation) => installation,
             None => make_installation(&config.data_dir, ids)?,
         };
-        let provider = Ec2Provider::new(settings(name, ec2, installation)?).await;
+        let provider = Ec2Provider::new(settings(name, ec2, &installation)?).await;
         provider
             .check_credentials()
             .await
@@ -54,11 +54,14 @@ mod ec2 {
     pub(in crate::app) fn settings(
         name: &str,
         ec2: &Ec2Config,
-        installation: String,
+        installation: &str,
     ) -> anyhow::Result<Settings> {
         let jump = match &ec2.jump {
             Some(jump) => Some(jump.load().with_context(|| {
-                format!("cannot read the key for the jump host, {}", jump.key.display())
+                format!(
+                    "cannot read the key for the jump host, {}",
+                    jump.key.display()
+                )
             })?),
             None => None,
         };
@@ -79,7 +82,7 @@ mod ec2 {
             ssh_port: ec2.ssh_port,
             metadata_url: Some(ec2.metadata_url.clone()),
             poll_interval: ec2.poll_interval,
-            ..Settings::new(name, &ec2.region, &installation)
+            ..Settings::new(name, &ec2.region, installation)
         })
     }
 
@@ -143,7 +146,9 @@ pub(super) async fn providers(
         }
     }
     if providers.is_empty() {
-        bail!("no provider is enabled: set providers.local.enabled, or describe one in providers.ec2");
+        bail!(
+            "no provider is enabled: set providers.local.enabled, or describe one in providers.ec2"
+        );
     }
     Ok(providers)
 }

@@ -43,10 +43,18 @@ pub struct Swept {
 /// When there is nothing to sweep, or it cannot be told what there is: then nothing was touched.
 pub async fn sweep(config: &Config, sweep: &Sweep) -> anyhow::Result<Vec<Swept>> {
     let wanted = |name: &String| sweep.provider.as_ref().is_none_or(|only| only == name);
-    let providers: Vec<_> = config.providers.ec2.iter().filter(|(name, _)| wanted(name)).collect();
+    let providers: Vec<_> = config
+        .providers
+        .ec2
+        .iter()
+        .filter(|(name, _)| wanted(name))
+        .collect();
     if providers.is_empty() {
         let known: Vec<&str> = config.providers.ec2.keys().map(String::as_str).collect();
-        bail!("no such EC2 provider is configured; configured: {}", known.join(", "));
+        bail!(
+            "no such EC2 provider is configured; configured: {}",
+            known.join(", ")
+        );
     }
     let mut all = Vec::with_capacity(providers.len());
     for (name, ec2) in providers {
@@ -55,7 +63,7 @@ pub async fn sweep(config: &Config, sweep: &Sweep) -> anyhow::Result<Vec<Swept>>
                 "provider {name}: its installation is not known here; set providers.ec2.{name}.installation"
             );
         };
-        let settings = settings(name, ec2, installation.clone())?;
+        let settings = settings(name, ec2, &installation)?;
         let report = sweep_standalone(&settings, sweep.dry_run, || sweep.expired_by, sweep.pause)
             .await
             .with_context(|| format!("provider {name}"))?;

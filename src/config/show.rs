@@ -145,7 +145,7 @@ pub fn yaml(settings: &[Effective]) -> Result<String, serde_yaml::Error> {
 fn written(setting: &Effective) -> Result<String, serde_yaml::Error> {
     let value = setting.value.as_deref().unwrap_or_default();
     if setting.is_list {
-        let parts = value.split(", ").map(|part| scalar(part));
+        let parts = value.split(", ").map(scalar);
         return Ok(format!(
             "[{}]",
             parts.collect::<Result<Vec<_>, _>>()?.join(", ")

@@ -451,9 +451,10 @@ fn the_environment_names_no_provider() {
 
 #[test]
 fn there_is_a_limit_to_providers() {
-    let providers: String = (0..17)
+    let providers: Vec<String> = (0..17)
         .map(|number| format!("    p{number:02}: {{ region: x, subnets: y }}\n"))
         .collect();
+    let providers = providers.concat();
     let problems = Setup {
         file: Some(&format!("providers:\n  ec2:\n{providers}")),
         ..NOTHING

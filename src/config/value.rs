@@ -96,12 +96,12 @@ impl S3Place {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
         // The rules for names of buckets in the S3 user guide.
-        let in_bucket = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
-        let is_bucket = (3..=63).contains(&bucket.len()) && bucket.bytes().all(in_bucket);
+        let may_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+        let is_bucket = (3..=63).contains(&bucket.len()) && bucket.bytes().all(may_name);
         // Of the signs that S3 calls safe in keys.
-        let in_prefix = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
+        let may_lead = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
         let is_prefix = prefix.len() <= 512
-            && prefix.bytes().all(in_prefix)
+            && prefix.bytes().all(may_lead)
             && (prefix.is_empty()
                 || prefix
                     .split('/')
@@ -228,7 +228,7 @@ impl JumpAddress {
                 let (host, port) = rest.split_once(']')?;
                 (
                     host,
-                    port.strip_prefix(':').or((port == "").then_some("22"))?,
+                    port.strip_prefix(':').or(port.is_empty().then_some("22"))?,
                 )
             }
             None => place.split_once(':').unwrap_or((place, "22")),

@@ -355,9 +355,14 @@ impl Books {
         }
     }
 
-    /// How old machines of an image may become.
+    /// How old machines of an image may become before they take no more builds, sleep included.
     pub(super) fn lifetime_of(&self, image: &str) -> Span {
-        Knobs::of(&self.policies, image).max_lifetime
+        let knobs = Knobs::of(&self.policies, image);
+        let asleep = match knobs.sleep {
+            SleepKind::Never => Span::ZERO,
+            SleepKind::Stop | SleepKind::Hibernate => knobs.asleep_timeout,
+        };
+        Span::from_micros(knobs.max_lifetime.micros() + asleep.micros())
     }
 
     /// Notes that a machine is about to be taken back: it gets no more builds.

@@ -1,5 +1,7 @@
 //! What a client may ask of the engine. `api` sees only this trait.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::model::{
@@ -133,6 +135,9 @@ pub trait Desk: Send + Sync + std::fmt::Debug {
     /// Asks for the end of a machine that has no build.
     async fn end_machine(&self, id: MachineId, who: &str) -> Result<Machine, DeskError>;
 
+    /// Where the prices of images come from and of when they are, by image; images whose files say
+    /// their prices are not in it.
+    async fn price_sources(&self) -> Result<BTreeMap<String, String>, DeskError>;
     /// What the planner would do now.
     async fn plan(&self) -> Result<PlanReport, DeskError>;
     /// Why a build stands where it stands.

@@ -1,5 +1,6 @@
 //! The desk that clients talk to: hands each question to the room that answers it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -140,6 +141,15 @@ impl Desk for FrontDesk {
 
     async fn end_machine(&self, id: MachineId, who: &str) -> Result<Machine, DeskError> {
         self.engine.ask_end(id, who).await
+    }
+
+    async fn price_sources(&self) -> Result<BTreeMap<String, String>, DeskError> {
+        let books = self.engine.books();
+        let sources = books.current_images().filter_map(|image| {
+            let resolution = books.capacity.resolution(image)?;
+            Some((image.name.clone(), resolution.prices.clone()))
+        });
+        Ok(sources.collect())
     }
 
     async fn plan(&self) -> Result<PlanReport, DeskError> {

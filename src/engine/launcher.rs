@@ -34,6 +34,10 @@ const LONGEST_WAIT: Span = Span::from_secs(1);
 /// its manual, and says nothing in newer ones.
 const TOKEN_AGE: Span = Span::from_secs(3_600);
 
+/// Beyond its lifetime a machine may finish what it has begun, which takes this long at most unless
+/// somebody allows a build more than a day: such a one should have an image with a longer lifetime.
+const LONGEST_WORK: Span = Span::from_secs(24 * 3_600);
+
 /// Launches that may share a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Likeness {
@@ -256,7 +260,7 @@ impl Engine {
             offerings: likeness.offerings.clone(),
             keys,
             lease: self.parts.settings.lease,
-            expires_at: now + lifetime + self.parts.settings.lease + image.spec.boot_timeout,
+            expires_at: now + lifetime + LONGEST_WORK,
         };
         Ok(Some((image, order)))
     }

@@ -19,6 +19,14 @@ pub enum LogError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The bucket for logs cannot be used.
+    #[error("cannot keep logs in the bucket {bucket}")]
+    Configure {
+        /// The bucket.
+        bucket: String,
+        /// What is wrong with how it is described.
+        source: object_store::Error,
+    },
     /// A flush did not reach storage (a full disk, for one). The recorder still has the bytes.
     #[error("cannot store log bytes of {attempt} in {}", pack::path(*pack))]
     Write {

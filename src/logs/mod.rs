@@ -32,6 +32,8 @@ mod reader;
 mod recorder;
 mod retention;
 mod room;
+#[cfg(feature = "ec2")]
+mod s3;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -43,3 +45,5 @@ pub use lines::{LinePiece, LineTimes, split_at_marks};
 pub use reader::Chunk;
 pub use recorder::{Flush, Recorder};
 pub use room::Logs;
+#[cfg(feature = "ec2")]
+pub use s3::Bucket;

@@ -90,10 +90,10 @@ async fn hear(call: &mut Call) -> Said {
                 let room = ANSWER_BYTES.saturating_sub(output.len());
                 output.extend(bytes.iter().take(room));
                 let text = String::from_utf8_lossy(&output);
-                let whole = text
+                let mut whole = text
                     .split_inclusive('\n')
                     .filter(|line| line.ends_with('\n'));
-                if let Some(line) = whole.filter_map(|line| line.strip_prefix(WORD)).next() {
+                if let Some(line) = whole.find_map(|line| line.strip_prefix(WORD)) {
                     return Said::Line(line.to_owned());
                 }
             }

@@ -60,9 +60,10 @@ async fn carry(
     let channel = match connection.forward(to).await {
         Ok(channel) => channel,
         Err(error) => {
-            let refused = match error {
-                russh::Error::ChannelOpenFailure(why) => Refused::By(why),
-                other => Refused::Lost(other.to_string()),
+            let refused = if let russh::Error::ChannelOpenFailure(why) = error {
+                Refused::By(why)
+            } else {
+                Refused::Lost(error.to_string())
             };
             // Whoever gave up waiting does not need to know.
             drop(answer.send(Err(refused)));

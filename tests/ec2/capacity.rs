@@ -11,10 +11,17 @@ fn no_capacity(kind: &str, zone: &str, market: &str) -> Value {
 #[test]
 fn a_dry_type_gives_way_to_the_next_one() {
     let server = Server::start(POLICY);
-    server.lab.capacity(&json!([no_capacity("c7i.large", "*", "*")]));
+    server
+        .lab
+        .capacity(&json!([no_capacity("c7i.large", "*", "*")]));
     let build = server.submit_one("echo done");
     server.succeeds(&build, "done\n");
-    let types: Vec<Value> = server.lab.instances(None).iter().map(|i| i["type"].clone()).collect();
+    let types: Vec<Value> = server
+        .lab
+        .instances(None)
+        .iter()
+        .map(|i| i["type"].clone())
+        .collect();
     assert_eq!(types, ["m7i.large"]);
     server.nothing_is_left();
 }
@@ -45,7 +52,10 @@ fn a_whole_call_that_fails_falls_back_as_well() {
     let build = server.submit_one("echo done");
     server.succeeds(&build, "done\n");
     assert_eq!(server.lab.instances(None).len(), 1);
-    assert!(server.lab.calls("CreateFleet") <= 2, "capacity is not retried");
+    assert!(
+        server.lab.calls("CreateFleet") <= 2,
+        "capacity is not retried"
+    );
     server.nothing_is_left();
 }
 
@@ -106,6 +116,9 @@ fn a_quota_is_told_and_a_refused_image_stops_nobody_else() {
     server.succeeds(&build, "done\n");
     let explained = server.get(&format!("builds/{doomed}/explain")).to_string();
     assert!(explained.contains("typo is paused"), "{explained}");
+    crate::emulator::wait_for("the end of its machine", || {
+        server.machines().is_empty().then_some(())
+    });
     server.lab.quotas(&json!({ "on-demand": 1 }));
     server.submit_one("echo later");
     server.until_an_event_says("a quota of the account is used up");

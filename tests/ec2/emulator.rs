@@ -135,10 +135,6 @@ impl Emulator {
         self.control(Method::PUT, "/capacity", Some(slots));
     }
 
-    pub(crate) fn throttle(&self, body: &Value) {
-        self.control(Method::PUT, "/throttle", Some(body));
-    }
-
     pub(crate) fn quotas(&self, body: &Value) {
         self.control(Method::PUT, "/quotas", Some(body));
     }
@@ -172,7 +168,13 @@ impl Emulator {
                 left.push(format!("{state} instances {ids}"));
             }
         }
-        for kind in ["volumes", "interfaces", "spot_requests", "fleets", "launch_templates"] {
+        for kind in [
+            "volumes",
+            "interfaces",
+            "spot_requests",
+            "fleets",
+            "launch_templates",
+        ] {
             if summary[kind].as_array().is_some_and(|all| !all.is_empty()) {
                 left.push(format!("{kind} {}", summary[kind]));
             }

@@ -22,7 +22,9 @@ fn five_builds_end_well(server: &Server) {
 fn a_lost_reply_to_a_launch_makes_no_second_machine() {
     let server = Server::start(POLICY);
     for when in ["before", "after"] {
-        server.lab.fault(&json!({ "action": "CreateFleet", "lose_reply": when, "count": 2 }));
+        server
+            .lab
+            .fault(&json!({ "action": "CreateFleet", "lose_reply": when, "count": 2 }));
     }
     five_builds_end_well(&server);
     assert!(server.lab.instances(None).len() <= 5);
@@ -43,14 +45,22 @@ fn errors_of_the_service_are_sat_out() {
 #[test]
 fn throttling_slows_down_and_blames_no_pool() {
     let server = Server::start(SPOT);
-    for action in ["CreateFleet", "CreateLaunchTemplate", "DescribeInstances", "TerminateInstances"] {
+    for action in [
+        "CreateFleet",
+        "CreateLaunchTemplate",
+        "DescribeInstances",
+        "TerminateInstances",
+    ] {
         server.lab.fault(&json!({
             "action": action, "count": 3, "error": { "code": "RequestLimitExceeded", "status": 503 },
         }));
     }
     five_builds_end_well(&server);
     let markets = server.lab.instances(None);
-    assert!(markets.iter().all(|i| i["market"] == "spot"), "{markets:#?}");
+    assert!(
+        markets.iter().all(|i| i["market"] == "spot"),
+        "{markets:#?}"
+    );
 }
 
 #[test]
@@ -62,13 +72,18 @@ fn a_throttle_inside_a_fleets_answer_is_no_lack_of_capacity() {
     }));
     five_builds_end_well(&server);
     let instances = server.lab.instances(None);
-    assert!(instances.iter().all(|i| i["market"] == "spot"), "{instances:#?}");
+    assert!(
+        instances.iter().all(|i| i["market"] == "spot"),
+        "{instances:#?}"
+    );
 }
 
 #[test]
 fn listings_that_lag_cost_no_machine() {
     let server = Server::start(POLICY);
-    server.lab.settings(&json!({ "describe_lag_ms": 1_500, "not_found_ms": 2_000 }));
+    server
+        .lab
+        .settings(&json!({ "describe_lag_ms": 1_500, "not_found_ms": 2_000 }));
     five_builds_end_well(&server);
     assert!(server.lab.instances(None).len() <= 5);
 }
@@ -76,8 +91,12 @@ fn listings_that_lag_cost_no_machine() {
 #[test]
 fn listings_come_in_pages() {
     let server = Server::start(POLICY);
+    // All types that there are would be a thousand pages.
+    server.until_an_event_says("stands for");
     server.lab.settings(&json!({ "max_page": 2 }));
-    server.lab.fault(&json!({ "action": "DescribeInstances", "page": 0, "count": 3 }));
+    server
+        .lab
+        .fault(&json!({ "action": "DescribeInstances", "page": 0, "count": 3 }));
     five_builds_end_well(&server);
 }
 

@@ -56,8 +56,13 @@ impl Server {
     }
 
     pub(crate) fn with(images: &[(&str, &str)], policy: &str) -> Self {
+        Self::on(Emulator::start(), images, policy)
+    }
+
+    /// A server on an account that was prepared.
+    pub(crate) fn on(lab: Emulator, images: &[(&str, &str)], policy: &str) -> Self {
         let mut server = Self {
-            lab: Emulator::start(),
+            lab,
             directory: tempfile::tempdir().unwrap(),
             process: None,
         };
@@ -229,14 +234,19 @@ providers:
 
     /// Machines that are not proved gone.
     pub(crate) fn machines(&self) -> Vec<Value> {
-        self.get("machines?limit=500")["items"].as_array().unwrap().clone()
+        self.get("machines?limit=200")["items"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// The machine in a state, once there is one.
     pub(crate) fn machine_in(&self, state: &str) -> Value {
         wait_for(state, || {
             let machines = self.machines();
-            machines.into_iter().find(|machine| machine["state"] == *state)
+            machines
+                .into_iter()
+                .find(|machine| machine["state"] == *state)
         })
     }
 

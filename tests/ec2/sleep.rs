@@ -22,7 +22,10 @@ fn a_machine_that_was_stopped_is_woken_with_its_disk() {
     let server = Server::start(SLEEPY);
     let machine = asleep(&server, "echo here >~/kept; echo done", "done\n");
     let instance = machine["instance"].as_str().unwrap();
-    assert_eq!(server.lab.get(&format!("/instances/{instance}"))["state"], "stopped");
+    assert_eq!(
+        server.lab.get(&format!("/instances/{instance}"))["state"],
+        "stopped"
+    );
     let build = server.submit_one("cat ~/kept");
     let detail = server.succeeds(&build, "here\n");
     assert_eq!(detail["attempts"][0]["machine"], machine["id"]);
@@ -37,16 +40,27 @@ fn without_capacity_to_wake_it_a_cold_machine_is_launched() {
     let server = Server::start(SLEEPY);
     let machine = asleep(&server, "echo done", "done\n");
     let (kind, zone) = (&machine["shape"]["name"], &machine["zone"]);
-    server.lab.capacity(&json!([{ "type": "*", "zone": zone, "market": "*", "slots": 0 }]));
+    server
+        .lab
+        .capacity(&json!([{ "type": "*", "zone": zone, "market": "*", "slots": 0 }]));
     let build = server.submit_one("echo cold");
     let detail = server.succeeds(&build, "cold\n");
-    let last = detail["attempts"].as_array().unwrap().last().unwrap().clone();
+    let last = detail["attempts"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
     assert_ne!(last["machine"], machine["id"], "{kind} {zone} {detail:#}");
     server.lab.capacity(&json!([]));
     for machine in server.machines() {
         wait_for("its end", || {
             let id = machine["id"].as_str().unwrap();
-            server.run(&["machine", "end", id]).status.success().then_some(())
+            server
+                .run(&["machine", "end", id])
+                .status
+                .success()
+                .then_some(())
         });
     }
     server.nothing_is_left();
@@ -57,7 +71,9 @@ fn a_machine_may_be_woken_as_another_type() {
     let server = Server::with(&[("debian", DEBIAN)], SLEEPY);
     let machine = asleep(&server, "echo done", "done\n");
     let (kind, zone) = (machine["shape"]["name"].clone(), machine["zone"].clone());
-    server.lab.capacity(&json!([{ "type": kind, "zone": zone, "market": "*", "slots": 0 }]));
+    server
+        .lab
+        .capacity(&json!([{ "type": kind, "zone": zone, "market": "*", "slots": 0 }]));
     // The first build finds out that its own type is dry, and goes elsewhere.
     let first = server.submit_one("echo first");
     server.succeeds(&first, "first\n");
@@ -72,7 +88,11 @@ fn a_machine_may_be_woken_as_another_type() {
     for machine in server.machines() {
         wait_for("its end", || {
             let id = machine["id"].as_str().unwrap();
-            server.run(&["machine", "end", id]).status.success().then_some(())
+            server
+                .run(&["machine", "end", id])
+                .status
+                .success()
+                .then_some(())
         });
     }
     server.nothing_is_left();

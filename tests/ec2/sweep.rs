@@ -13,9 +13,19 @@ fn the_command_ends_what_has_expired_and_nothing_else() {
     server.kill();
     let dry = server.run(&["sweep", "--dry-run", "--json"]);
     assert!(dry.status.success(), "{dry:?}");
-    assert_eq!(server.lab.instances(Some("running")).len(), 1, "not expired");
+    assert_eq!(
+        server.lab.instances(Some("running")).len(),
+        1,
+        "not expired"
+    );
     // As if the machine had been forgotten for a week.
-    let swept = server.run(&["sweep", "--expired-by", "2099-01-01T00:00:00Z", "--pause", "100ms"]);
+    let swept = server.run(&[
+        "sweep",
+        "--expired-by",
+        "2099-01-01T00:00:00Z",
+        "--pause",
+        "100ms",
+    ]);
     assert!(swept.status.success(), "{swept:?}");
     let said = String::from_utf8_lossy(&swept.stdout).into_owned();
     assert!(said.contains("i-"), "{said}");
@@ -27,12 +37,25 @@ fn instances_of_others_are_never_touched() {
     let server = Server::start(POLICY);
     let tags = json!({ "Name": "somebody's" });
     let subnets = server.lab.subnets();
-    let volume = server.lab.post("/volumes", &json!({ "zone": "us-east-1a", "tags": tags }));
-    server.lab.post("/interfaces", &json!({ "subnet": subnets[0], "tags": tags }));
+    let volume = server
+        .lab
+        .post("/volumes", &json!({ "zone": "us-east-1a", "tags": tags }));
+    server.lab.post(
+        "/interfaces",
+        &json!({ "subnet": subnets[0], "tags": tags }),
+    );
     let build = server.submit_one("echo done");
     server.succeeds(&build, "done\n");
-    wait_for("the end of all machines", || server.machines().is_empty().then_some(()));
-    let output = server.run(&["sweep", "--expired-by", "2099-01-01T00:00:00Z", "--pause", "100ms"]);
+    wait_for("the end of all machines", || {
+        server.machines().is_empty().then_some(())
+    });
+    let output = server.run(&[
+        "sweep",
+        "--expired-by",
+        "2099-01-01T00:00:00Z",
+        "--pause",
+        "100ms",
+    ]);
     assert!(output.status.success(), "{output:?}");
     let left = server.lab.left().expect("what is somebody's stays");
     assert!(left.contains(volume["id"].as_str().unwrap()), "{left}");

@@ -19,9 +19,9 @@ use tempfile::TempDir;
 use crate::run::PATIENCE;
 
 #[path = "openssh.rs"]
-mod openssh;
+pub(crate) mod openssh;
 
-pub(crate) use openssh::{OpenSsh, free_address};
+pub(crate) use openssh::OpenSsh;
 
 /// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use dormouse::model::{Jump, MachineId, Secret, Span};
 use dormouse::remote::{Remote, RemoteError, RunEvent, Session, Ssh, Target};
 use tempfile::TempDir;
 
-use crate::host::{Host, OpenSsh, Server, Shell, free_address, keys};
+use crate::host::openssh::free_address;
+use crate::host::{Host, OpenSsh, Server, Shell, keys};
 use crate::run::{Told, attempt, build, eventually, read, step};
 
 const PATIENCE: Span = Span::from_secs(20);

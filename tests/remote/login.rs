@@ -4,7 +4,8 @@ use dormouse::model::{Endpoint, MachineId, Span};
 use dormouse::remote::{Remote, RemoteError, Ssh, Target};
 use tokio::net::TcpListener;
 
-use crate::host::{Host, Server, Shell, free_address, keys};
+use crate::host::openssh::free_address;
+use crate::host::{Host, Server, Shell, keys};
 
 const DASH: Shell = Shell {
     program: "/usr/bin/dash",

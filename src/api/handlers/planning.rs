@@ -80,6 +80,7 @@ pub(in crate::api) async fn report_cost(
         rows: rows.into_iter().map(CostRowView::from).collect(),
         total: total.into(),
         truncated,
+        prices: state.desk.price_sources().await?,
     }))
 }
 

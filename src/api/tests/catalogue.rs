@@ -242,6 +242,8 @@ async fn costs_are_grouped_and_bounded_in_time_and_number() {
         keys(&by_project),
         [row("demo", 500), row("other", 200), row("", 30)]
     );
+    let sources: Vec<&String> = by_project.prices.values().collect();
+    assert_eq!(sources, ["AWS price list of 2026-11-20"]);
     assert_eq!(
         (by_project.total.micro_usd, by_project.truncated),
         (730, false)

@@ -1,6 +1,7 @@
 //! A desk that does what it is asked at once, on the fake store. Documents are one word; some words
 //! are special.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -264,6 +265,11 @@ impl Desk for FakeDesk {
         entered.map_err(|_| DeskError::Refused("a build is bound to it".to_owned()))?;
         self.store.put([Change::UpdateMachine(machine.clone(), 0)]);
         Ok(machine)
+    }
+
+    async fn price_sources(&self) -> Result<BTreeMap<String, String>, DeskError> {
+        let source = "AWS price list of 2026-11-20".to_owned();
+        Ok(BTreeMap::from([("debian-12".to_owned(), source)]))
     }
 
     async fn plan(&self) -> Result<PlanReport, DeskError> {

@@ -99,4 +99,7 @@ pub struct CostReport {
     pub total: MoneyView,
     /// Whether there are more groups than rows; `total` leaves those out.
     pub truncated: bool,
+    /// Where the prices of images come from that do not say their own, and of when they are, by
+    /// image. Machines keep the price that they were launched at.
+    pub prices: BTreeMap<String, String>,
 }

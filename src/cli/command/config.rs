@@ -146,7 +146,7 @@ pub(crate) fn table(loaded: &Loaded) -> Table {
         };
         let value = setting.value.clone();
         table.row([
-            (setting.key.to_owned(), Tone::Plain),
+            (setting.key.clone(), Tone::Plain),
             (value.unwrap_or_else(|| words::NONE.to_owned()), Tone::Plain),
             (setting.source.to_string(), tone),
             (setting.doc.to_owned(), Tone::Faint),

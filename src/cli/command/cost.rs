@@ -51,6 +51,9 @@ impl Cost {
         let report: CostReport = ctx.client()?.get(&["cost"], &query).await?;
         ctx.output
             .answer(&report, |report| draw(report, ctx.output))?;
+        for (image, source) in &report.prices {
+            ctx.output.note(&format!("prices of {image}: {source}"));
+        }
         if report.truncated {
             let hint = format!(
                 "only the {} dearest; the total leaves the others out",

@@ -32,7 +32,7 @@ pub(crate) struct Sweep {
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// End what was to be gone by this time instead of by now
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     expired_by: Option<Timestamp>,
     /// Time between the two looks at everything
     #[arg(long, value_name = "LENGTH", default_value = "10s")]
@@ -44,7 +44,7 @@ impl Sweep {
         let loaded = ctx.config(&[])?;
         if loaded.config.providers.ec2.is_empty() {
             let hint = "describe one in providers.ec2 of dormouse.yaml, see docs/ec2.md";
-            return Err(usage("no EC2 provider is configured").hint(hint));
+            return Err(usage("no EC2 provider is configured").hint(hint).into());
         }
         let wanted = Wanted {
             dry_run: self.dry_run,
@@ -59,6 +59,15 @@ impl Sweep {
         let failed = swept.iter().any(|one| !one.failed.is_empty());
         Ok(if failed { Exit::Failure } else { Exit::Success })
     }
+}
+
+/// An instant with its time zone, as in `2026-11-21T08:00:00Z`.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let at: Result<jiff::Timestamp, _> = text.parse();
+    at.map(|at| Timestamp::from_micros(at.as_microsecond()))
+        .map_err(|_| {
+            "expected a date and time with its zone, as in 2026-11-21T08:00:00Z".to_owned()
+        })
 }
 
 fn draw(swept: &[Swept]) -> String {

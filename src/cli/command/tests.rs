@@ -302,7 +302,7 @@ fn cost_reports() {
     let report = view(json!({
         "by": "project", "from": "2026-11-01T00:00:00Z", "to": "2026-11-21T00:00:00Z",
         "rows": [row("compiler", 12_345_678), row("", 42)],
-        "total": { "micro_usd": 12_345_720, "text": "$" }, "truncated": false,
+        "total": { "micro_usd": 12_345_720, "text": "$" }, "truncated": false, "prices": {},
     }));
     insta::assert_snapshot!(both(|paper| cost::draw(&report, output(paper))));
 }

@@ -12,7 +12,7 @@ use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, imds};
 use aws_sdk_ec2::config::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
@@ -21,14 +21,14 @@ use tokio::time::timeout;
 use super::errors::{self, Failure};
 use super::pace::{Account, Governor};
 use super::settings::Settings;
-use crate::provider::ErrorKind;
+use crate::provider::{ErrorKind, ProviderError};
 
 /// A host that does not answer by then is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// One attempt: launches of a hundred machines answer in less.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 /// All attempts of a call.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(60);
+const OPERATION_TIMEOUT: Duration = Duration::from_mins(1);
 /// The metadata service is on this host or nowhere.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// All sources of credentials together; one of them may be another program.
@@ -91,8 +91,9 @@ impl Call {
 impl Clients {
     /// Clients for a provider.
     pub(super) async fn new(settings: &Settings) -> Self {
-        let credentials = credentials(settings).await;
-        let config = base(settings, &credentials).load().await;
+        // Boxed for the same reason as calls.
+        let credentials = Box::pin(credentials(settings)).await;
+        let config = Box::pin(base(settings, &credentials).load()).await;
         let launching = config
             .to_builder()
             .retry_config(RetryConfig::disabled())
@@ -120,35 +121,55 @@ impl Clients {
         }
     }
 
+    /// Looks whether there are credentials.
+    ///
+    /// # Errors
+    /// `Auth` when there are none.
+    pub(super) async fn check_credentials(&self) -> Result<(), ProviderError> {
+        self.find_credentials("looking for credentials").await?;
+        Ok(())
+    }
+
     /// Makes a call when it may be made.
     ///
     /// # Errors
     /// What went wrong, classified; `Auth` when there are no credentials.
-    pub(super) async fn call<T, E>(
+    pub(super) fn call<T, E>(
         &self,
         call: Call,
         request: impl Future<Output = Result<T, SdkError<E>>>,
-    ) -> Result<T, Failure>
+    ) -> impl Future<Output = Result<T, Failure>>
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
-        self.find_credentials(call.operation).await?;
-        self.governor.pass(call.action, call.instances).await;
-        self.count(call.action);
-        // Boxed: the SDK's futures are many kilobytes.
-        let error = match Box::pin(request).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let failure = errors::from_sdk(call.operation, &error);
+        // Boxed before anything waits: the SDK's futures are many kilobytes, and so would be all
+        // that wait for them.
+        let request = Box::pin(request);
+        async move {
+            self.find_credentials(call.operation).await?;
+            self.governor.pass(call.action, call.instances).await;
+            self.count(call.action);
+            match request.await {
+                Ok(answer) => Ok(answer),
+                Err(error) => Err(self.failure(call, &error).await),
+            }
+        }
+    }
+
+    async fn failure<E>(&self, call: Call, error: &SdkError<E>) -> Failure
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        let failure = errors::from_sdk(call.operation, error);
         if failure.error.kind == ErrorKind::Throttled {
             self.governor.refused(call.action);
         }
         if matches!(error, SdkError::DispatchFailure(_)) {
             // Nothing was sent if the credentials have been lost in the meantime.
-            self.look_for_credentials(call.operation).await?;
+            let found = self.look_for_credentials(call.operation).await;
+            return found.err().unwrap_or(failure);
         }
-        Err(failure)
+        failure
     }
 
     /// A throttle that stood inside of an answer.
@@ -184,7 +205,7 @@ impl Clients {
         let found = timeout(CREDENTIALS_TIMEOUT, self.credentials.provide_credentials()).await;
         let why = match found {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => DisplayErrorContext(&error).to_string(),
+            Ok(Err(error)) => errors::chain(&error),
             Err(_) => format!("no answer within {} s", CREDENTIALS_TIMEOUT.as_secs()),
         };
         let message = format!(

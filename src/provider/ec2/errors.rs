@@ -3,7 +3,7 @@
 //! Decisions look at [`ErrorKind`] only. A code that is not in the table fails fast and is shown: it
 //! is `Config` when AWS blames the request and `Unknown` when it blames itself.
 
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use crate::model::Pool;
 use crate::provider::{ErrorKind, ProviderError};
@@ -248,6 +248,11 @@ impl Failure {
         self.error
     }
 
+    /// Whether its code begins so.
+    pub(super) fn is_about(&self, start: &str) -> bool {
+        self.code.as_deref().unwrap_or_default().starts_with(start)
+    }
+
     /// Whether the thing does not exist (any more, or yet).
     pub(super) fn is_not_found(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
@@ -288,6 +293,21 @@ pub(super) fn from_code(operation: &'static str, code: &str, message: &str) -> P
     classify(operation, code, message, None)
 }
 
+/// An error with its causes, on one line. (The SDK's own way adds its innards.)
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<String> = Vec::new();
+    for text in causes.map(ToString::to_string) {
+        // Some repeat their cause.
+        if !texts.iter().any(|outer| outer.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    let whole = texts.join(": ");
+    let lines: Vec<&str> = whole.lines().map(str::trim).collect();
+    lines.join("; ")
+}
+
 /// What a failed call means. A timeout or a lost connection is `Unknown`: it may have happened.
 pub(super) fn from_sdk<E>(operation: &'static str, error: &SdkError<E>) -> Failure
 where
@@ -299,7 +319,7 @@ where
         } else {
             ErrorKind::Unknown
         };
-        let error = refuse(operation, kind, DisplayErrorContext(error));
+        let error = refuse(operation, kind, chain(error));
         return Failure { error, code: None };
     };
     let status = service.raw().status().as_u16();
@@ -389,6 +409,18 @@ mod tests {
         ] {
             assert_eq!(from_code("testing", code, "").kind, kind, "{code}");
         }
+    }
+
+    #[test]
+    fn causes_are_told_once_and_on_one_line() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Outer(&'static str, #[source] std::io::Error);
+
+        let inner = || std::io::Error::other("refused");
+        let told = chain(&Outer("no credentials:\n  file: none", inner()));
+        assert_eq!(told, "no credentials:; file: none: refused");
+        assert_eq!(chain(&Outer("it was refused", inner())), "it was refused");
     }
 
     #[test]

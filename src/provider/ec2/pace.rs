@@ -50,6 +50,10 @@ const INSTANCES: &[(&str, &str, Limit)] = &[
     ),
 ];
 
+/// Levels are in millionths, so that slow flows are not rounded away.
+const TOKEN: i64 = 1_000_000;
+/// Microseconds in a second.
+const MICROS: u64 = 1_000_000;
 /// Full speed, in percent.
 const FULL: u32 = 100;
 /// The slowest we get: still some calls a minute, or recovery would never be seen.
@@ -88,11 +92,14 @@ struct Buckets {
     by_name: BTreeMap<&'static str, Bucket>,
 }
 
-/// A token bucket, told by the time at which it would be full again: taking a token moves that time
-/// ahead, and one has to wait while it lies further ahead than a whole bucket takes to fill.
+/// A token bucket. Whoever takes more than there is leaves it in debt, and waits until that is paid.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    full_at: Instant,
+    /// Millionths of tokens that were there ...
+    level: i64,
+    /// ... at this time.
+    at: Instant,
+    /// Percent of the full speed at which it fills.
     speed: u32,
     /// When speed was last lost or won.
     changed_at: Instant,
@@ -146,10 +153,11 @@ impl Governor {
     pub(super) fn refused(&self, action: &'static str) {
         let now = Instant::now();
         let mut buckets = locked(&self.buckets);
-        buckets.slow_down(action, calls_limit(action), now);
-        // It does not say which bucket ran dry.
+        buckets.slow_down(action, calls_limit(action), 0, now);
+        // It does not say which bucket ran dry. This one takes minutes to fill, so it is not taken
+        // for empty before it was refused several times.
         if let Some((name, limit)) = instances_limit(action) {
-            buckets.slow_down(name, limit, now);
+            buckets.slow_down(name, limit, 50, now);
         }
     }
 }
@@ -158,57 +166,68 @@ impl Buckets {
     /// Takes tokens; they may be used from the returned time on.
     fn take(&mut self, name: &'static str, limit: Limit, tokens: u32, now: Instant) -> Instant {
         let share = self.share;
-        let bucket = self.bucket(name, now);
-        bucket.recover(now);
-        let each = bucket.interval(limit, share);
-        bucket.full_at = bucket.full_at.max(now) + each * tokens;
-        let whole = each * burst(limit, share);
-        // Ahead by more than a whole bucket: the rest of it has to flow in first.
-        now + (bucket.full_at - now).saturating_sub(whole)
+        let bucket = self.filled(name, limit, now);
+        bucket.level -= i64::from(tokens) * TOKEN;
+        let debt = u64::try_from(-bucket.level).unwrap_or(0);
+        now + Duration::from_micros(debt * MICROS / bucket.per_second(limit, share))
     }
 
-    /// Halves the speed and takes the bucket for empty.
-    fn slow_down(&mut self, name: &'static str, limit: Limit, now: Instant) {
-        let share = self.share;
-        let bucket = self.bucket(name, now);
-        bucket.recover(now);
+    /// Halves the speed and leaves no more than so many percent of what is there.
+    fn slow_down(&mut self, name: &'static str, limit: Limit, left: i64, now: Instant) {
+        let bucket = self.filled(name, limit, now);
         if bucket.speed < FULL && now.duration_since(bucket.changed_at) < ONE_REFUSAL {
             return;
         }
         bucket.speed = (bucket.speed / 2).max(LEAST);
         bucket.changed_at = now;
-        let whole = bucket.interval(limit, share) * burst(limit, share);
-        bucket.full_at = bucket.full_at.max(now + whole);
+        bucket.level = bucket
+            .level
+            .min(bucket.level.max(0) * left / i64::from(FULL));
     }
 
-    fn bucket(&mut self, name: &'static str, now: Instant) -> &mut Bucket {
-        self.by_name.entry(name).or_insert(Bucket {
-            full_at: now,
+    /// The bucket with what has flown in by now.
+    fn filled(&mut self, name: &'static str, limit: Limit, now: Instant) -> &mut Bucket {
+        let share = self.share;
+        let bucket = self.by_name.entry(name).or_insert(Bucket {
+            level: whole(limit, share),
+            at: now,
             speed: FULL,
             changed_at: now,
-        })
+        });
+        bucket.fill(limit, share, now);
+        bucket
     }
 }
 
 impl Bucket {
-    /// Time for one token at the present speed.
-    fn interval(&self, limit: Limit, share: u32) -> Duration {
-        let per_second = u64::from(limit.per_second) * u64::from(share) * u64::from(self.speed);
-        // Both are in percent.
-        let whole = 1_000_000_000 * u64::from(FULL) * u64::from(FULL);
-        Duration::from_nanos(whole / per_second.max(1))
+    /// Millionths of tokens that flow in per second. Share and speed are both in percent.
+    fn per_second(&self, limit: Limit, share: u32) -> u64 {
+        let percents = u64::from(share) * u64::from(self.speed);
+        (u64::from(limit.per_second) * percents * 100).max(1)
     }
 
-    fn recover(&mut self, now: Instant) {
+    /// Lets in what came since, at the speed that it had step by step.
+    fn fill(&mut self, limit: Limit, share: u32, now: Instant) {
         while self.speed < FULL && now.duration_since(self.changed_at) >= RECOVERY_TIME {
-            self.speed = (self.speed + RECOVERY).min(FULL);
             self.changed_at += RECOVERY_TIME;
+            self.flow(limit, share, self.changed_at);
+            self.speed = (self.speed + RECOVERY).min(FULL);
         }
+        self.flow(limit, share, now);
+    }
+
+    fn flow(&mut self, limit: Limit, share: u32, until: Instant) {
+        let micros = until.saturating_duration_since(self.at).as_micros();
+        let came = micros * u128::from(self.per_second(limit, share)) / u128::from(MICROS);
+        let came = i64::try_from(came).unwrap_or(i64::MAX);
+        self.level = self.level.saturating_add(came).min(whole(limit, share));
+        self.at = self.at.max(until);
     }
 }
 
-fn burst(limit: Limit, share: u32) -> u32 {
-    (limit.burst * share / FULL).max(1)
+/// What fits into a bucket.
+fn whole(limit: Limit, share: u32) -> i64 {
+    i64::from((limit.burst * share / FULL).max(1)) * TOKEN
 }
 
 fn calls_limit(action: &str) -> Limit {
@@ -283,10 +302,22 @@ mod tests {
         }
         let slow = time_for(&governor, "CreateFleet", 1, 0).await;
         assert!((399..=402).contains(&slow), "{slow}");
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert_eq!(time_for(&governor, "CreateFleet", 50, 0).await, 0);
         let normal = time_for(&governor, "CreateFleet", 1, 0).await;
         assert!((199..=202).contains(&normal), "{normal}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_launch_does_not_end_launching() {
+        let governor = Governor::new(100);
+        governor.pass("CreateFleet", 3).await;
+        governor.refused("CreateFleet");
+        for _ in 0..10 {
+            let took = time_for(&governor, "CreateFleet", 1, 2).await;
+            assert!(took <= 402, "{took}");
+            tokio::time::sleep(Duration::from_secs(7)).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -392,3 +392,95 @@ const fn offset(event: &RunEvent) -> Option<u64> {
         RunEvent::Disconnected { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, MachineId, MachineKeys, Timestamp};
+    use crate::remote::machine_keys;
+    use crate::remote::simulated::Ground;
+
+    /// One machine that is always there.
+    #[derive(Debug)]
+    struct One(MachineKeys);
+
+    #[async_trait]
+    impl Ground for One {
+        fn now(&self) -> Timestamp {
+            Timestamp::default()
+        }
+
+        async fn sleep(&self, _span: Span) {}
+
+        fn host(&self, _address: SocketAddr) -> Option<Host> {
+            Some(Host {
+                name: "one".to_owned(),
+                host_public: self.0.host_public.clone(),
+                client_private: self.0.client_private.clone(),
+                boot: 1,
+                up_since: Timestamp::default(),
+            })
+        }
+
+        fn extend_lease(&self, _address: SocketAddr, _lease: Span) {}
+    }
+
+    fn keys(seed: u8) -> MachineKeys {
+        machine_keys(MachineId::from_bits(1), &[seed; 32], &[seed + 1; 32]).unwrap()
+    }
+
+    fn target(keys: &MachineKeys) -> Target {
+        Target {
+            endpoint: Endpoint {
+                address: SocketAddr::from(([127, 0, 0, 1], 22)),
+            },
+            user: "builder".to_owned(),
+            client_private: keys.client_private.clone(),
+            host_public: keys.host_public.clone(),
+            jump: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn changed_keys_let_in_and_old_ones_do_not() {
+        let (old, new) = (keys(1), keys(5));
+        let machines = SimulatedRemote::new(Arc::new(One(old.clone())));
+        let login = async |keys: &MachineKeys| machines.connect(&target(keys), Span::ZERO).await;
+        let session = login(&old).await.unwrap();
+        let rekey = || session.rekey(&new.host_private, &new.host_public, &new.client_public);
+        machines.answer_rekeys(Rekey::NotAllowed);
+        assert_eq!(rekey().await, Ok(Rekey::NotAllowed));
+        assert!(login(&old).await.is_ok());
+        machines.answer_rekeys(Rekey::Done);
+        assert_eq!(rekey().await, Ok(Rekey::Done));
+        assert!(login(&new).await.is_ok());
+        let error = login(&old).await.map(drop).unwrap_err();
+        assert!(matches!(error, RemoteError::WrongHostKey { .. }), "{error}");
+        let mixed = MachineKeys {
+            host_public: new.host_public.clone(),
+            ..old
+        };
+        let error = login(&mixed).await.map(drop).unwrap_err();
+        assert!(matches!(error, RemoteError::LoginRefused { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_notice_reaches_who_waits() {
+        let keys = keys(1);
+        let machines = SimulatedRemote::new(Arc::new(One(keys.clone())));
+        let target = target(&keys);
+        let session = machines.connect(&target, Span::ZERO).await.unwrap();
+        let notice = Notice {
+            action: "terminate".to_owned(),
+            at: Timestamp::from_micros(5),
+        };
+        let (heard, ()) = tokio::join!(session.await_notice("", Span::ZERO), async {
+            tokio::task::yield_now().await;
+            assert!(machines.give_notice(target.endpoint.address, notice.clone()));
+        });
+        assert_eq!(heard, Ok(notice));
+        session.close().await;
+        let error = session.await_notice("", Span::ZERO).await.unwrap_err();
+        assert!(matches!(error, RemoteError::Disconnected { .. }), "{error}");
+    }
+}

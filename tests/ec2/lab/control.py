@@ -264,6 +264,7 @@ def _guest_shown(control, wanted):
         "port": control.ready["ssh_port"],
         "pid": guest.pid,
         "phase": guest.phase,
+        "up_at": guest.up_at,
         "boots": control.guests.boots[wanted],
         "faults": [guest.faults] if guest.faults else [],
     }

@@ -70,6 +70,14 @@ class Guest:
             return "up"
         return "no-sshd" if self.process and self.disk.shared.joinpath("no-sshd").exists() else "booting"
 
+    @property
+    def up_at(self):
+        """When sshd began to listen on this boot, in microseconds since 1970: it writes its pid file then."""
+        try:
+            return self.disk.shared.joinpath("sshd.pid").stat().st_mtime_ns // 1000
+        except OSError:
+            return None
+
     def tree(self):
         """Pids of all processes in the guest's pid namespace, as the host sees them."""
         if (first := self.pid) is None:
@@ -169,6 +177,12 @@ class Guests:
     def running(self):
         """How many guests still have processes."""
         return len(self._waiting)
+
+    def settle(self):
+        """Waits, without the lock, until what was asked of the spawner so far is done."""
+        done = threading.Event()
+        self._work.put(done.set)
+        done.wait()
 
     # --- told by tests, under the lock ---
 

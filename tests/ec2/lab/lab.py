@@ -214,6 +214,7 @@ class Lab:
             account.journal.clear()
             backend("sqs").get_queue(QUEUE).last_purged_at = None  # SQS purges once a minute, tests more often
             backend("sqs").purge_queue(QUEUE)
+        self.guests.settle()
         while True:
             with account.lock:
                 if not self.guests.running():
