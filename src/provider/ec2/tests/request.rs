@@ -64,6 +64,7 @@ pub(in crate::provider::ec2) fn order(market: Market) -> LaunchOrder {
             client_private: Secret::new("client private".to_owned()),
             client_public: "ssh-ed25519 client".to_owned(),
             is_shared: true,
+            next: None,
         },
         lease: Span::from_secs(300),
         expires_at: Timestamp::from_micros(1_800_000_000_000_000),

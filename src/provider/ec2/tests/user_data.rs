@@ -25,6 +25,7 @@ fn keys() -> MachineKeys {
         client_private: Secret::new("never sent".to_owned()),
         client_public: "ssh-ed25519 AAAAclient dormouse\n".to_owned(),
         is_shared: true,
+        next: None,
     }
 }
 
