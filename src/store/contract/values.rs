@@ -60,7 +60,7 @@ async fn comes_back(store: &dyn Store, change: Change) {
         Change::InsertMachine(m) => assert_eq!(store.machine(m.id).await.unwrap(), Some(m)),
         Change::InsertLaunch(launch) => {
             let open = store.open_work().await.unwrap().launches;
-            assert_eq!(open, [launch.clone()]);
+            assert_eq!(open, std::slice::from_ref(&launch));
             let settled = vec![Change::DeleteLaunch(launch.id)];
             store.commit(settled).await.unwrap();
             assert_eq!(store.open_work().await.unwrap().launches, []);
