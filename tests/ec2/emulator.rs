@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Longest wait for anything on a busy machine; nothing takes nearly that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An account with nothing in it.
 pub(crate) struct Emulator {
