@@ -1,11 +1,11 @@
 //! Machines of Amazon EC2.
 //!
-//! A launch is written down first ([`request`]) and then sent, byte for byte, under a token that is a
-//! hash of it ([`launch`]): into a single pool by `RunInstances`, into any of several by an instant
-//! fleet. Every call goes through [`clients`], which keeps to the account's rates ([`pace`]) and
-//! translates errors by one table ([`errors`]). Listings are shared ([`polls`]), ends are gathered
-//! ([`batch`]). What a machine is told before its first boot, with the switch that ends it when
-//! nobody renews its lease, is in [`user_data`]; what machines leave behind is found by [`residue`].
+//! A launch is written down first (`request`) and then sent, byte for byte, under a token that is a
+//! hash of it (`launch`): into a single pool by `RunInstances`, into any of several by an instant
+//! fleet. Every call goes through `clients`, which keeps to the account's rates (`pace`) and
+//! translates errors by one table (`errors`). Listings are shared (`polls`), ends are gathered
+//! (`batch`). What a machine is told before its first boot, with the switch that ends it when
+//! nobody renews its lease, is in `user_data`; what machines leave behind is found by `residue`.
 //!
 //! Unix machines only: user data is for cloud-init, and what arms the switch is a script for POSIX
 //! shells. Windows machines are out of scope.
