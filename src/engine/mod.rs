@@ -2,8 +2,10 @@
 //!
 //! The engine holds everything that is not over in its books (`books`), changes them in drafts that
 //! become transactions (`draft`, `journal`), lets the planner decide (`reconcile`), and carries out
-//! what is recorded: `bring_up` (launch to readiness), `attempt` (a build on its machine), `sweep`
-//! (ends machines, finds lost and leaked ones), `sessions` (SSH, leases). `outcome` holds what
+//! what is recorded: `launcher` and `settlement` (launches by the batch), `bring_up` and `boot_failure`
+//! (launch to readiness, or not), `attempt` (a build on its machine), `sleep`, `spot` (machines that are
+//! taken back), `ending` (a machine's end and its proof), `sweep` (finds lost and leaked ones),
+//! `sessions` (SSH, leases). `resolve` and `capacity` know where images can be launched. `outcome` holds what
 //! follows from an end. `intake`, `wish`, `catalogue`, `verify` and `explain` answer clients through
 //! the desk. `run` is its life: crash-only, a fault loads the state anew.
 //!
@@ -11,11 +13,13 @@
 
 mod attempt;
 mod books;
+mod boot_failure;
 mod bring_up;
 mod capacity;
 mod catalogue;
 mod desk;
 mod draft;
+mod ending;
 #[expect(
     clippy::module_inception,
     reason = "the room is named for its main piece"
@@ -33,6 +37,7 @@ mod resolve;
 mod retry;
 mod run;
 mod sessions;
+mod settlement;
 mod sleep;
 mod spot;
 mod sweep;

@@ -7,18 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use backoff::backoff::Backoff;
-
 use crate::model::{
-    Category, Change, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Outcome,
-    Reason, Span, Subject, Timestamp,
+    Category, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Outcome, Reason,
+    Span, Subject, Timestamp,
 };
-use crate::provider::{AbsenceProof, Instance, InstanceState, Listing, Origin, Provider};
+use crate::provider::{Instance, InstanceState, Listing, Origin, Provider};
 
 use super::draft::Draft;
+use super::ending::Absence;
 use super::engine::Engine;
 use super::outcome::{MachineAfter, end_attempt};
-use super::retry;
 
 /// An instance that is in no book is left alone for this long: its intent may be older than our view.
 const ORPHAN_AGE: Span = Span::from_secs(30);
@@ -26,8 +24,6 @@ const ORPHAN_AGE: Span = Span::from_secs(30);
 const ORPHAN_SIGHTINGS: u32 = 2;
 /// Orphans ended per sweep at most: a mistake stays small.
 const ORPHANS_PER_SWEEP: usize = 5;
-/// A machine that is being ended is looked at again this soon at first; then less and less often.
-const FIRST_LOOK: Span = Span::from_millis(20);
 
 /// What the sweep remembers from one pass to the next.
 #[derive(Debug, Default)]
@@ -54,33 +50,6 @@ impl Memory {
     /// Whether a machine that has been where it is since `since` was seen to be odd there before.
     fn is_odd_again(&mut self, id: MachineId, since: Timestamp) -> bool {
         self.odd.insert(id, since) == Some(since)
-    }
-}
-
-/// Absence from complete listings, so far.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Absence {
-    listings: u32,
-    since: Timestamp,
-}
-
-impl Absence {
-    /// One more complete listing without the instance.
-    fn again(known: Option<Self>, now: Timestamp) -> Self {
-        match known {
-            Some(Self { listings, since }) => Self {
-                listings: listings + 1,
-                since,
-            },
-            None => Self {
-                listings: 1,
-                since: now,
-            },
-        }
-    }
-
-    fn proves(self, proof: AbsenceProof, now: Timestamp) -> bool {
-        self.listings >= proof.listings && now.since(self.since) >= proof.over
     }
 }
 
@@ -310,105 +279,6 @@ impl Engine {
             }
         }
     }
-
-    /// As [`Engine::end_machine`], as a task of its own.
-    pub(super) fn end_machine_now(self: &Arc<Self>, id: MachineId) {
-        let engine = Arc::clone(self);
-        self.spawn(engine.end_machine(id));
-    }
-
-    /// Terminates a draining machine until a listing proves it gone.
-    pub(super) async fn end_machine(self: Arc<Self>, id: MachineId) {
-        self.close_session(id).await;
-        let mut pauses = retry::backoff();
-        pauses.initial_interval = FIRST_LOOK.to_std();
-        pauses.reset();
-        let mut absence = None;
-        loop {
-            let Some((provider, instance, is_open)) = self.draining(id) else {
-                return;
-            };
-            // What a fleet was not asked for, or answered for, is not there.
-            let has_fleet = self.books().capacity.skills(&provider).fleet;
-            if has_fleet && instance.is_none() && !is_open {
-                self.machine_gone(id).await;
-                return;
-            }
-            let provider = self.provider(&provider).cloned();
-            // Its launch may still be answered: then its instance is known by name.
-            if let Some(provider) = provider.filter(|_| !is_open) {
-                match end_once(
-                    &provider,
-                    id,
-                    instance,
-                    &mut absence,
-                    self.parts.clock.now(),
-                )
-                .await
-                {
-                    Ok(true) => {
-                        self.machine_gone(id).await;
-                        return;
-                    }
-                    Ok(false) => {}
-                    Err(error) => tracing::warn!(machine.id = %id, %error, "not ended yet"),
-                }
-            }
-            let pause = pauses.next_backoff().map_or(FIRST_LOOK, Span::from);
-            self.parts.clock.sleep(pause).await;
-        }
-    }
-
-    /// Provider and instance of a draining machine, and whether its launch is not settled yet.
-    fn draining(&self, id: MachineId) -> Option<(String, Option<InstanceId>, bool)> {
-        let books = self.books();
-        let machine = books.machines.get(&id)?;
-        match &machine.state {
-            MachineState::Draining { instance, .. } => {
-                let launch = machine.launch.filter(|_| instance.is_none());
-                let is_open = launch.is_some_and(|id| books.launches.contains_key(&id));
-                Some((machine.provider.clone(), instance.clone(), is_open))
-            }
-            MachineState::Intended { .. }
-            | MachineState::Booting { .. }
-            | MachineState::Idle { .. }
-            | MachineState::Busy { .. }
-            | MachineState::FallingAsleep { .. }
-            | MachineState::Asleep { .. }
-            | MachineState::Waking { .. }
-            | MachineState::Gone { .. } => None,
-        }
-    }
-
-    async fn machine_gone(&self, id: MachineId) {
-        let written = self.write_durably(|draft| {
-            let Some(machine) = draft.books.machines.get(&id) else {
-                return Ok(());
-            };
-            let MachineState::Draining { reason, instance } = &machine.state else {
-                return Ok(());
-            };
-            let (reason, has_instance) = (reason.clone(), instance.is_some());
-            // Its launch is settled, or was never recorded.
-            if !has_instance && draft.books.capacity.skills(&machine.provider).fleet {
-                draft.waive(id);
-            }
-            draft.enter_machine(
-                id,
-                MachineState::Gone { reason },
-                Some((Category::Drain, None)),
-            )?;
-            draft.record(Change::DeleteMachineKeys(id));
-            let cost = draft.last_cost(id);
-            let message = format!("proved gone; it cost {cost} in all");
-            draft.event(Subject::Machine(id), EventKind::MachineGone, message);
-            Ok(())
-        });
-        // On a fault the state is loaded anew, and the machine is ended again from there.
-        if written.await.is_ok() {
-            self.nudge();
-        }
-    }
 }
 
 /// A machine whose instance should be there.
@@ -542,52 +412,4 @@ fn drain_lost(
     draft.enter_machine(id, next, Some((category, None)))?;
     draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
     Ok(())
-}
-
-/// Asks for the end, and looks whether it has come.
-async fn end_once(
-    provider: &Arc<dyn Provider>,
-    machine: MachineId,
-    instance: Option<InstanceId>,
-    absence: &mut Option<Absence>,
-    now: Timestamp,
-) -> Result<bool, crate::provider::ProviderError> {
-    let is_known = instance.is_some();
-    if let Some(id) = &instance {
-        for result in provider.terminate(std::slice::from_ref(id)).await {
-            result?;
-        }
-    }
-    let listing = provider.list().await?;
-    let found = listing.instances.iter().find(|found| match &instance {
-        Some(id) => found.id == *id,
-        None => found.origin == Origin::Machine(machine),
-    });
-    match found.map(|found| found.state) {
-        Some(InstanceState::Terminated) => return Ok(true),
-        None if listing.complete => {
-            let longer = Absence::again(*absence, now);
-            *absence = Some(longer);
-            if longer.proves(provider.absence_proof(), now) {
-                return Ok(true);
-            }
-        }
-        None => {}
-        Some(
-            InstanceState::Pending
-            | InstanceState::Running
-            | InstanceState::FallingAsleep
-            | InstanceState::Asleep
-            | InstanceState::Stopping,
-        ) => {
-            *absence = None;
-        }
-    }
-    // The answer to its launch was lost: only the listing tells its name.
-    if let (false, Some(found)) = (is_known, found) {
-        for result in provider.terminate(std::slice::from_ref(&found.id)).await {
-            result?;
-        }
-    }
-    Ok(false)
 }
