@@ -121,5 +121,5 @@ fn a_quota_is_told_and_a_refused_image_stops_nobody_else() {
     });
     server.lab.quotas(&json!({ "on-demand": 1 }));
     server.submit_one("echo later");
-    server.until_an_event_says("a quota of the account is used up");
+    server.until_an_event_says("the quota of on-demand is used up");
 }
