@@ -85,9 +85,15 @@ fn watch(server: &Server, machines: usize) -> BTreeMap<String, u64> {
 /// Milliseconds from a listening sshd to the first step, of each build.
 fn overheads(server: &Server, builds: &[String], up: &BTreeMap<String, u64>) -> Vec<f64> {
     let finished: Vec<Value> = builds.iter().map(|build| server.finished(build)).collect();
+    let again = finished
+        .iter()
+        .filter(|detail| detail["attempts"].as_array().unwrap().len() > 1);
+    for detail in again {
+        eprintln!("more than one attempt: {}", detail["attempts"]);
+    }
     let instances = instances(server);
     let measured = finished.iter().map(|detail| {
-        let attempt = &detail["attempts"][0];
+        let attempt = detail["attempts"].as_array().unwrap().last().unwrap();
         let began: jiff::Timestamp = attempt["started_at"].as_str().unwrap().parse().unwrap();
         let instance = instances.get(attempt["machine"].as_str().unwrap());
         let listens = instance.and_then(|instance| up.get(instance).copied());

@@ -138,7 +138,16 @@ async fn leave(
     match after {
         MachineAfter::Idle => {
             let Some(session) = session else { return };
-            if let Err(error) = session.discard(attempt).await {
+            let Err(error) = session.discard(attempt).await else {
+                return;
+            };
+            let goes_on = {
+                let books = engine.books();
+                let machine = books.machines.get(&machine);
+                machine.is_some_and(|machine| machine.state.endpoint().is_some())
+            };
+            // A machine that ends needs no tidying, and its end may have cut the session.
+            if goes_on {
                 tracing::warn!(attempt.id = %attempt, %error, "not tidied up");
             }
         }
