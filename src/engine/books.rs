@@ -337,16 +337,15 @@ impl Books {
     }
 
     fn machine_view(&mut self, machine: &Machine) -> MachineView {
-        let pool = machine.pool();
         let key = (machine.image.clone(), machine.image_version);
-        let offerings = self.images.get(&key).map(|image| self.offerings(image));
-        let mut offerings = offerings.unwrap_or_default().into_iter();
+        let image = self.images.get(&key);
+        let offering = image.and_then(|image| self.place_of(image, machine));
         MachineView {
             image: self.index_of(&machine.image),
             version: machine.image_version,
             price: machine.shape.price_usd_micro_per_hour,
             market: machine.market,
-            offering: offerings.position(|offering| offering.pool() == pool),
+            offering,
             is_interrupted: self.interrupted.contains_key(&machine.id),
             phase: phase_of(machine),
             created_at: machine.created_at,

@@ -136,6 +136,23 @@ impl Books {
         }
     }
 
+    /// Place of a machine's own offering among those of its image. Asked at every change of a machine,
+    /// under the lock: nothing is copied for it.
+    pub(super) fn place_of(&self, image: &Image, machine: &Machine) -> Option<usize> {
+        let has_fleet = self.capacity.skills(&image.spec.provider).fleet;
+        let (shape, zone) = (&machine.shape.name, &machine.zone);
+        if has_fleet {
+            let offerings = &self.capacity.resolution(image)?.offerings;
+            let is_its = |o: &Offering| {
+                o.market == machine.market && o.shape.name == *shape && o.zone == *zone
+            };
+            return offerings.iter().position(is_its);
+        }
+        let is_listed = machine.market == Market::OnDemand && zone.is_empty();
+        let mut shapes = image.spec.shapes.iter();
+        shapes.position(|listed| is_listed && listed.name == *shape)
+    }
+
     /// The offerings of an image at the planner's places.
     pub(super) fn offerings_at(&self, image: &Image, places: &[usize]) -> Vec<Offering> {
         let all = self.offerings(image);
