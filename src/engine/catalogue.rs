@@ -70,13 +70,20 @@ impl Engine {
         match declaration {
             Declaration::Image(text) => {
                 let (name, spec) = spec::parse_image(text)?;
-                if self.provider(&spec.provider).is_none() {
+                let Some(provider) = self.provider(&spec.provider) else {
                     let known: Vec<&str> =
                         self.parts.providers.keys().map(String::as_str).collect();
                     return Err(vec![whole_document(format!(
                         "provider {:?} is not configured; configured: {}",
                         spec.provider,
                         known.join(", ")
+                    ))]);
+                };
+                if spec.wish.is_some() && provider.fleet().is_none() {
+                    return Err(vec![whole_document(format!(
+                        "provider {:?} knows no sizes; expected shapes as a list with vcpus, \
+                         memory and price",
+                        spec.provider
                     ))]);
                 }
                 Ok(Parsed::Image(name, Box::new(spec)))

@@ -173,3 +173,21 @@ fn an_image_without_probes_cannot_be_verified() {
     let refused = world.ask(async |desk| desk.verify_image("debian", "ada").await);
     assert!(matches!(refused, Err(DeskError::Refused(_))), "{refused:?}");
 }
+
+#[test]
+fn sizes_by_wish_are_refused_where_nobody_can_find_them() {
+    let world = World::new();
+    let wishing = "
+name: wishing
+provider: cloud
+login: { user: builder }
+shapes: { types: [c7i.large] }
+capabilities: { sh: true }
+";
+    let refused = world.apply(vec![Declaration::Image(wishing.to_owned())]);
+    let Err(ApplyError::Invalid(problems)) = refused else {
+        panic!("{refused:?}");
+    };
+    let said = &problems[0].1.message;
+    assert!(said.contains("expected shapes as a list"), "{said}");
+}
