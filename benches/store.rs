@@ -102,6 +102,7 @@ impl Maker {
             requires: [].into(),
             image: None,
             fresh: false,
+            deadline: None,
             needs: Vec::new(),
             steps: ["fetch", "compile", "test"].map(step).to_vec(),
             env: [("CI".to_owned(), "true".to_owned())].into(),
@@ -154,6 +155,7 @@ impl Maker {
             asleep_usd_micro_per_hour: Rate::default(),
             launch: None,
             tariff: None,
+            project: None,
             launched_for: None,
             state: MachineState::Idle {
                 instance: InstanceId("i-1".to_owned()),

@@ -10,11 +10,12 @@
 //! | floor | rooms | what they do |
 //! |---|---|---|
 //! | 0 | [`model`] | nouns and their legal transitions: plain data |
-//! | 1 | [`spec`], [`matching`], [`planner`], [`ledger`] | decide: pure functions of values |
+//! | 1 | [`spec`], [`matching`], [`policy`], [`planner`], [`ledger`] | decide: pure functions of values |
 //! | 2 | [`clock`], [`config`], [`provider`], [`store`], [`remote`], [`logs`] | ports: one outside system each |
-//! | 3 | [`engine`] | the only place where decisions meet effects |
-//! | 4 | [`api`] | translates for clients; decides nothing |
-//! | 5 | [`app`], [`cli`], [`mod@bench`] | composition root; one file per command; measurements |
+//! | 3 | [`books`] | everything that is not over, and the only ways it changes; no effects |
+//! | 4 | [`engine`], [`simulate`] | the only place where decisions meet effects; the same decisions on virtual time |
+//! | 5 | [`api`] | translates for clients; decides nothing |
+//! | 6 | [`app`], [`cli`], [`mod@bench`] | composition root; one file per command; measurements |
 //!
 //! # Life of a build
 //! A pipeline document is expanded by [`spec`] into builds, which the [`engine`] commits as `queued`
@@ -56,6 +57,7 @@
 pub mod api;
 pub mod app;
 pub mod bench;
+pub mod books;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -65,7 +67,9 @@ pub mod logs;
 pub mod matching;
 pub mod model;
 pub mod planner;
+pub mod policy;
 pub mod provider;
 pub mod remote;
+pub mod simulate;
 pub mod spec;
 pub mod store;

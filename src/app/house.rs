@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiParts, ApiState, AuthMode, Ended};
+use crate::books::FailureBudget;
 use crate::clock::{Clock, IdSource, SystemClock};
 use crate::config::{Authentication, Config};
-use crate::engine::{Desk, Engine, FailureBudget, FrontDesk, Parts, Settings};
+use crate::engine::{Desk, Engine, FrontDesk, Parts, Settings};
 #[cfg(feature = "ec2")]
 use crate::logs::Bucket;
 use crate::logs::Logs;

@@ -143,6 +143,7 @@ fn machine(id: u32, options: &Options) -> MachineView {
         market: Market::OnDemand,
         offering: Some(0),
         is_interrupted: false,
+        project: None,
         phase: match id % 3 {
             0 => Phase::Idle(NOW - Span::from_secs(u64::from(id % 500))),
             1 => Phase::Busy,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use backoff::backoff::Backoff;
 use bytes::Bytes;
 
+use crate::books::{is_coming, launched, ready};
 use crate::model::{
-    Category, Change, Endpoint, EventKind, IllegalTransition, Image, InstanceId, Machine,
-    MachineId, MachineKeys, MachineState, Market, Secret, Span, Subject, Timestamp,
+    Change, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineKeys, MachineState,
+    Market, Secret, Span, Subject, Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
 use crate::remote::{Rekey, RemoteError, Session};
 
-use super::draft::Draft;
 use super::engine::{Engine, Fault};
 use super::retry;
 use super::sessions::NoSession;
@@ -223,20 +223,7 @@ impl Engine {
     }
 
     fn launched(&self, id: MachineId, instance: &InstanceId) -> Result<(), NotUp> {
-        self.write_soon(|draft| {
-            let state = draft.books.machines.get(&id).map(|machine| &machine.state);
-            let Some(MachineState::Intended { claim }) = state else {
-                return Ok(());
-            };
-            let next = MachineState::Booting {
-                instance: instance.clone(),
-                claim: *claim,
-            };
-            draft.enter_machine(id, next, None)?;
-            let message = format!("the provider accepted the launch as {instance}");
-            draft.event(Subject::Machine(id), EventKind::MachineLaunched, message);
-            Ok(())
-        })?;
+        self.write_soon(|draft| launched(draft, id, instance))?;
         Ok(())
     }
 
@@ -455,13 +442,6 @@ fn without_host_private(keys: MachineKeys) -> MachineKeys {
     }
 }
 
-pub(super) const fn is_coming(state: &MachineState) -> bool {
-    matches!(
-        state,
-        MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Waking { .. }
-    )
-}
-
 /// Where an instance listens, unless it has ended.
 fn still_there(instance: Instance) -> Result<Vec<Endpoint>, NotUp> {
     match instance.state {
@@ -491,61 +471,6 @@ struct Boot {
     deadline: Timestamp,
     /// What the last try said, for the message when time is up.
     last: String,
-}
-
-/// Opens the machine for builds: busy with the one that waits for it, else idle.
-fn ready(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    endpoint: Endpoint,
-) -> Result<(), IllegalTransition> {
-    let Some(machine) = draft.books.machines.get(&id) else {
-        return Ok(());
-    };
-    let (MachineState::Booting { instance, claim } | MachineState::Waking { instance, claim }) =
-        &machine.state
-    else {
-        return Ok(());
-    };
-    let (instance, launched_for) = (instance.clone(), machine.launched_for);
-    let begun = match machine.state {
-        MachineState::Waking { .. } => (machine.since, "it was woken"),
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Idle { .. }
-        | MachineState::Busy { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => (machine.created_at, "the launch was decided"),
-    };
-    let took = draft.now.since(begun.0);
-    let took = Span::from_millis(took.micros() / 1_000);
-    let (woken_for, attempt) = (claim.map(|claim| claim.0), claim.map(|claim| claim.1));
-    let caused_by = match machine.state {
-        MachineState::Waking { .. } => woken_for,
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Idle { .. }
-        | MachineState::Busy { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => launched_for,
-    };
-    let payer = caused_by.and_then(|build| draft.payer(build, attempt));
-    let next = match *claim {
-        Some(claim) => MachineState::Busy {
-            instance,
-            endpoint,
-            claim,
-        },
-        None => MachineState::Idle { instance, endpoint },
-    };
-    draft.enter_machine(id, next, Some((Category::Boot, payer)))?;
-    let message = format!("ready {took} after {}", begun.1);
-    draft.event(Subject::Machine(id), EventKind::MachineReady, message);
-    Ok(())
 }
 
 fn no_provider(name: &str) -> ProviderError {

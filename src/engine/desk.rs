@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use crate::books::Applied;
 use crate::model::{
     Build, BuildId, Image, Machine, MachineId, Pipeline, PipelineId, Policy, Token, TokenRole,
 };
@@ -40,25 +41,6 @@ pub enum Declaration {
     Image(String),
     /// A policy file's text.
     Policy(String),
-}
-
-/// What applying one declaration did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Applied {
-    /// The stored version says the same already.
-    Unchanged {
-        /// Its name.
-        name: String,
-        /// Its version.
-        version: u32,
-    },
-    /// It is now current.
-    Changed {
-        /// Its name.
-        name: String,
-        /// Its version.
-        version: u32,
-    },
 }
 
 /// One capability of a verified image.

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::{Books, Draft, FailureBudget};
 use crate::clock::{Clock, IdSource};
 use crate::logs::Logs;
 use crate::model::{AttemptId, IllegalTransition, MachineId, Money, Span};
@@ -17,9 +18,6 @@ use crate::remote::{Remote, Session};
 use crate::spec::PipelineLimits;
 use crate::store::{Store, StoreError};
 
-use super::books::Books;
-use super::capacity::FailureBudget;
-use super::draft::Draft;
 use super::journal::{self, Pending, Waiting, Watch};
 use super::launcher::Gathering;
 

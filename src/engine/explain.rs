@@ -1,10 +1,10 @@
 //! Says why a build stands where it stands, and what happens next.
 
+use crate::books::Books;
 use crate::matching;
 use crate::model::{Build, BuildId, BuildState, Image, MachineState, Span, Timestamp};
 use crate::planner::{self, Explanation, ImageVerdict};
 
-use super::books::Books;
 use super::desk::DeskError;
 use super::engine::Engine;
 use super::intake::not_found;

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
+use crate::books::Applied;
 use crate::model::{
     Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Secret,
     Token, TokenId, TokenRole,
 };
 use crate::planner::{self, Explanation, PlanReport};
 
-use super::desk::{
-    Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,
-};
+use super::desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use super::engine::Engine;
 use super::intake::{desk_error, hex, not_found};
 

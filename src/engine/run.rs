@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::books::{Books, FAILURE_WINDOW, Skills};
 use crate::model::{Launch, Machine, MachineState, Span};
 
-use super::books::Books;
-use super::capacity::{FAILURE_WINDOW, Skills};
 use super::engine::{Engine, Epoch, Fault, chain};
 
 /// First wait before the state is loaded anew after a fault; doubles up to the longest.

@@ -103,6 +103,7 @@ mod tests {
             asleep_usd_micro_per_hour: Rate::default(),
             launch: None,
             tariff: None,
+            project: None,
             launched_for: None,
             state: MachineState::Intended { claim: None },
             since: start,

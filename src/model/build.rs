@@ -73,6 +73,9 @@ pub struct BuildSpec {
     pub image: Option<String>,
     /// Only a machine that has run nothing yet will do.
     pub fresh: bool,
+    /// How long after its submission it should be over: it is bought surer capacity as that nears.
+    #[serde(default)]
+    pub deadline: Option<Span>,
     /// Builds of the same pipeline that must succeed first.
     pub needs: Vec<BuildId>,
     /// What to run, in order.

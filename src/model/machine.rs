@@ -49,6 +49,10 @@ pub struct Machine {
     /// The recorded launch that it is part of; none when its provider takes each machine by itself.
     #[serde(default)]
     pub launch: Option<LaunchId>,
+    /// The project whose build it ran last, or was launched for; none for one that was launched to be
+    /// at hand and has run nothing yet.
+    #[serde(default)]
+    pub project: Option<String>,
     /// The build whose wait caused the launch; pays for the boot.
     pub launched_for: Option<BuildId>,
     /// Where it stands.

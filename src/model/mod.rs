@@ -5,6 +5,7 @@
 //! method each (`Machine::enter`, `Build::enter`, `Attempt::enter`), which refuse illegal steps.
 
 mod attempt;
+mod budget;
 mod build;
 mod capability;
 mod catalogue;
@@ -18,12 +19,14 @@ mod money;
 mod offering;
 mod policy;
 mod requirement;
+mod schedule;
 mod secret;
 mod time;
 mod transition;
 mod version;
 
 pub use attempt::{Attempt, AttemptState, Cursor, Outcome, StepRecord};
+pub use budget::{AtLimit, Budget, BudgetEach, Period};
 pub use build::{Build, BuildResult, BuildSpec, BuildState, Cancel, Pipeline, Step};
 pub use capability::{Capabilities, CapabilityValue};
 pub use catalogue::{Image, ImageSpec, ImageState, Login, Shape};
@@ -37,8 +40,12 @@ pub use machine::{
 };
 pub use money::{Money, Rate};
 pub use offering::{Launch, Market, Offering, Pool, ShapeWish};
-pub use policy::{MarketChoice, Policy, PolicySpec, SleepKind};
+pub use policy::{
+    IdleTimeout, MarketChoice, OnDemandWhen, Policy, PolicySpec, Quarantine, RestAt, Reuse,
+    SleepKind, Superseded, Warm,
+};
 pub use requirement::{Constraint, Operator, Requirement, Requirements};
+pub use schedule::WarmWindow;
 pub use secret::Secret;
 pub use time::{Span, SpanParseError, Timestamp};
 pub use transition::IllegalTransition;

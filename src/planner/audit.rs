@@ -31,6 +31,14 @@ pub enum Violation {
         /// The image's name.
         image: String,
     },
+    /// A machine to be at hand is launched or woken that the next pass would end.
+    #[error("{machine} would be made ready from image {image}, which is not current")]
+    OldSpare {
+        /// The machine.
+        machine: MachineId,
+        /// The image's name.
+        image: String,
+    },
     /// A machine with a build, or one that a person keeps, would be drained.
     #[error("{0} has a build or is held, and would be drained or put to sleep")]
     DrainsWork(MachineId),
@@ -65,12 +73,10 @@ pub fn audit(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
 
 impl Action {
     /// The build that is placed, if the action places one.
-    pub const fn build(&self) -> Option<BuildId> {
+    pub fn build(&self) -> Option<BuildId> {
         match self {
-            Self::Bind { build, .. }
-            | Self::Launch { build, .. }
-            | Self::Wake { build, .. }
-            | Self::GiveUp { build, .. } => Some(*build),
+            Self::Bind { build, .. } | Self::GiveUp { build, .. } => Some(*build),
+            Self::Launch { claim, .. } | Self::Wake { claim, .. } => claim.map(|claim| claim.0),
             Self::Sleep { .. } | Self::Drain { .. } => None,
         }
     }
@@ -92,11 +98,12 @@ impl Check<'_> {
                 self.machine_once(*machine);
                 let free =
                     |phase| matches!(phase, Phase::Idle(_) | Phase::Coming { claimed: false });
-                self.bind(*build, *machine, free);
+                self.take(Some(*build), *machine, free);
             }
-            Action::Wake { build, machine, .. } => {
+            Action::Wake { claim, machine, .. } => {
                 self.machine_once(*machine);
-                self.bind(*build, *machine, |phase| matches!(phase, Phase::Asleep(_)));
+                let build = claim.map(|claim| claim.0);
+                self.take(build, *machine, |phase| matches!(phase, Phase::Asleep(_)));
                 if let Some(machine) = self.snapshot.machines.get(machine) {
                     *self.launches.entry(machine.image).or_default() += 1;
                 }
@@ -117,11 +124,14 @@ impl Check<'_> {
                 machine,
                 image,
                 version,
-                build,
+                claim,
                 ..
             } => {
                 self.machine_once(*machine);
-                self.build(*build, *image, *version);
+                match claim {
+                    Some((build, _)) => self.build(*build, *image, *version),
+                    None => self.spare(*machine, *image, *version),
+                }
                 *self.launches.entry(*image).or_default() += 1;
             }
             Action::Drain { machine, .. } => {
@@ -142,11 +152,22 @@ impl Check<'_> {
         }
     }
 
-    fn bind(&mut self, build: BuildId, id: MachineId, free: impl Fn(Phase) -> bool) {
+    fn take(&mut self, build: Option<BuildId>, id: MachineId, free: impl Fn(Phase) -> bool) {
         let free = |machine: &&MachineView| free(machine.phase);
-        match self.snapshot.machines.get(&id).filter(free) {
-            Some(machine) => self.build(build, machine.image, machine.version),
-            None => self.violations.push(Violation::NotFree(id)),
+        let machine = self.snapshot.machines.get(&id).filter(free);
+        match (machine, build) {
+            (Some(machine), Some(build)) => self.build(build, machine.image, machine.version),
+            (Some(machine), None) => self.spare(id, machine.image, machine.version),
+            (None, _) => self.violations.push(Violation::NotFree(id)),
+        }
+    }
+
+    /// A machine to be at hand is of a current version.
+    fn spare(&mut self, machine: MachineId, image: ImageIndex, version: u32) {
+        let view = self.snapshot.image(image);
+        if !view.is_some_and(|view| view.version == Some(version)) {
+            let image = view.map_or_else(|| format!("#{}", image.0), |view| view.name.clone());
+            self.violations.push(Violation::OldSpare { machine, image });
         }
     }
 

@@ -24,7 +24,7 @@ pub use report::{
 };
 pub use snapshot::{
     Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView,
-    PauseReason, Paused, Phase, QueueKey, Queued, Snapshot,
+    PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 
 #[cfg(test)]

@@ -141,8 +141,7 @@ impl Choice {
             Self::Wake(machine, offering) => Action::Wake {
                 machine,
                 offering,
-                build,
-                attempt,
+                claim: Some((build, attempt)),
             },
             Self::Launch(candidate, version, open) => Action::Launch {
                 machine: MachineId::from_bits(fresh_id()),
@@ -150,8 +149,7 @@ impl Choice {
                 version,
                 market: open.market,
                 offerings: open.places,
-                build,
-                attempt,
+                claim: Some((build, attempt)),
             },
         }
     }

@@ -37,7 +37,7 @@ pub enum Action {
         /// The machine.
         machine: MachineId,
     },
-    /// Launch a machine and bind a build to it.
+    /// Launch a machine, for a build or to be at hand.
     Launch {
         /// The machine to make.
         machine: MachineId,
@@ -49,21 +49,17 @@ pub enum Action {
         market: Market,
         /// Where it may be taken from, cheapest first, by place in the engine's list.
         offerings: Vec<usize>,
-        /// The queued build.
-        build: BuildId,
-        /// The attempt to begin.
-        attempt: AttemptId,
+        /// The queued build and the attempt to begin; none for a machine to be at hand.
+        claim: Option<(BuildId, AttemptId)>,
     },
-    /// Start a machine that is asleep, and bind a build to it.
+    /// Start a machine that is asleep, for a build or to be at hand.
     Wake {
         /// The machine.
         machine: MachineId,
         /// What it becomes, by place in the engine's list of its image's offerings.
         offering: usize,
-        /// The queued build.
-        build: BuildId,
-        /// The attempt to begin.
-        attempt: AttemptId,
+        /// The queued build and the attempt to begin; none for a machine to be at hand.
+        claim: Option<(BuildId, AttemptId)>,
     },
     /// Put an idle machine to sleep.
     Sleep {

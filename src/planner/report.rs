@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BuildId, Money, Rate, Span, Timestamp};
+use crate::model::{AttemptId, BuildId, Money, Rate, Span, Timestamp};
 
 use super::plan::{Action, Blocked, Kept, Plan, Waiting};
 use super::snapshot::{PauseReason, Paused, Snapshot};
@@ -109,16 +109,24 @@ fn action_words(snapshot: &Snapshot, action: &Action) -> String {
             machine,
             image,
             version,
-            build,
+            claim,
             ..
         } => {
             let name = snapshot.image(*image).map_or("?", |image| &image.name);
-            format!("launch {machine} from {name} version {version} for {build}")
+            let what_for = what_for(*claim);
+            format!("launch {machine} from {name} version {version} {what_for}")
         }
-        Action::Wake { machine, build, .. } => format!("wake {machine} for {build}"),
+        Action::Wake { machine, claim, .. } => format!("wake {machine} {}", what_for(*claim)),
         Action::Sleep { machine, how } => format!("put {machine} to sleep ({})", how.word()),
         Action::GiveUp { build, reason } => format!("give up {build}: {reason}"),
         Action::Drain { machine, reason } => format!("end {machine}: {}", reason.sentence()),
+    }
+}
+
+fn what_for(claim: Option<(BuildId, AttemptId)>) -> String {
+    match claim {
+        Some((build, _)) => format!("for {build}"),
+        None => "to be at hand".to_owned(),
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub machines: BTreeMap<MachineId, MachineView>,
     /// Images by index; an index never changes its image.
     pub images: Vec<ImageView>,
+    /// Projects by index; an index never changes its project.
+    pub projects: Vec<ProjectView>,
     /// Limits on machines, every one of which must hold.
     pub limits: Vec<Limit>,
     /// Builds that find no capacity for so long are given up; none to wait without end.
@@ -86,11 +88,29 @@ pub struct ClassId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageIndex(pub usize);
 
-/// Builds with the same requirements, image pin and freshness.
+/// Place of a project in [`Snapshot::projects`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ProjectIndex(pub usize);
+
+/// What the planner knows of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectView {
+    /// Its name.
+    pub name: String,
+    /// Its share beside others; at least 1.
+    pub weight: u32,
+}
+
+/// Builds of one project and priority with the same requirements, image pin and freshness, of which
+/// the same policies speak.
 #[derive(Debug, Clone, Default)]
 pub struct Class {
     /// What they need, as text for people.
     pub requires: String,
+    /// Whose they are.
+    pub project: ProjectIndex,
+    /// Higher first.
+    pub priority: i32,
     /// Only a machine that has run nothing will do.
     pub fresh: bool,
     /// Spare capacity will not do: it is a last retry.
@@ -205,6 +225,8 @@ pub struct MachineView {
     pub offering: Option<usize>,
     /// Its provider is about to take it back.
     pub is_interrupted: bool,
+    /// The project whose build it ran last, or was launched for; none for one that has run nothing.
+    pub project: Option<ProjectIndex>,
     /// What it is doing.
     pub phase: Phase,
     /// When its launch was decided.

@@ -92,6 +92,7 @@ fn machine(snapshot: &mut Snapshot, id: u128, image: ImageIndex, phase: Phase) -
         market: Market::OnDemand,
         offering: Some(0),
         is_interrupted: false,
+        project: None,
         phase,
         created_at: NOW - Span::from_secs(600),
         builds_done: 1,
@@ -130,7 +131,7 @@ fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
 
 fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
     let launch = |action: &Action| match action {
-        Action::Launch { build, image, .. } => Some((*build, *image)),
+        Action::Launch { claim, image, .. } => claim.map(|(build, _)| (build, *image)),
         Action::Bind { .. }
         | Action::Wake { .. }
         | Action::Sleep { .. }
@@ -584,8 +585,7 @@ fn the_audit_finds_what_a_wrong_planner_would_do() {
         version: 1,
         market: Market::OnDemand,
         offerings: vec![0],
-        build: BuildId::from_bits(2),
-        attempt,
+        claim: Some((BuildId::from_bits(2), attempt)),
     };
     let found = |actions: Vec<Action>| {
         let plan = Plan {
@@ -863,7 +863,7 @@ proptest! {
     fn only_what_is_there_and_allowed_is_bought(snapshot in any_snapshot()) {
         let plan = planned(&snapshot);
         for action in &plan.actions {
-            let Action::Launch { image, market, offerings, build, .. } = action else {
+            let Action::Launch { image, market, offerings, claim: Some((build, _)), .. } = action else {
                 continue;
             };
             let class = &snapshot.classes[&snapshot.queued[build].class];

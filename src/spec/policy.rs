@@ -2,7 +2,7 @@
 
 use super::document::{DocumentLimits, Field, Problem, Problems, Table, load, unknown};
 use super::text::{read_name, required_name};
-use crate::model::{MarketChoice, PolicySpec, SleepKind, Span};
+use crate::model::{IdleTimeout, MarketChoice, PolicySpec, SleepKind, Span};
 
 /// Longest time a policy may speak of; longer is as good as never, which is to leave it out.
 const MOST_SPAN: Span = Span::from_secs(365 * 24 * 3_600);
@@ -54,7 +54,7 @@ fn read_policy(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Po
 
 fn read_idle(idle: &Table<'_>, spec: &mut PolicySpec, problems: &mut Problems) {
     // No time at all: a machine goes as soon as it has nothing to do.
-    spec.idle_timeout = read_span("timeout", Span::ZERO, idle, problems);
+    spec.idle_timeout = read_span("timeout", Span::ZERO, idle, problems).map(IdleTimeout::After);
     spec.sleep = idle
         .get("then")
         .and_then(|field| read_then(field, problems));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dormouse::engine::DEFAULT_MAX_MACHINES;
+use dormouse::books::DEFAULT_MAX_MACHINES;
 use dormouse::model::{
     Attempt, AttemptState, Build, Event, EventKind, Machine, MachineId, MachineState, Money,
     Outcome, Policy, Subject, Timestamp,

@@ -1,8 +1,9 @@
 //! What machines do when builds are few: idle, aged, worn out, limited, lost, and what it costs.
 
-use dormouse::engine::{DEFAULT_IDLE_TIMEOUT, Desk, DeskError};
+use dormouse::engine::{Desk, DeskError};
 use dormouse::model::BuildResult::Success;
 use dormouse::model::{Category, Machine, MachineState, Reason};
+use dormouse::policy::DEFAULT_IDLE_TIMEOUT;
 use dormouse::store::Store;
 
 use super::world::{World, is_idle, secs};

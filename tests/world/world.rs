@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dormouse::books::Applied;
 use dormouse::clock::{Clock, IdSource, SteppedClock};
 use dormouse::engine::{
-    Accepted, Applied, ApplyError, Declaration, Desk, DeskError, Engine, FrontDesk, Parts,
-    Settings, StoreIndex, Submission,
+    Accepted, ApplyError, Declaration, Desk, DeskError, Engine, FrontDesk, Parts, Settings,
+    StoreIndex, Submission,
 };
 use dormouse::logs::Logs;
 use dormouse::model::{

@@ -9,9 +9,8 @@ use async_trait::async_trait;
 
 use super::fake_store::FakeStore;
 use super::things;
-use crate::engine::{
-    Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,
-};
+use crate::books::Applied;
+use crate::engine::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use crate::model::{
     Build, BuildId, BuildResult, Cancel, Change, Image, ImageState, Machine, MachineId,
     MachineState, Pipeline, PipelineId, Policy, Rate, Reason, Timestamp, Token, TokenId, TokenRole,

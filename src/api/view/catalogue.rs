@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::amount::RateView;
-use crate::engine::{Applied, ProbeVerdict};
+use crate::books::Applied;
+use crate::engine::ProbeVerdict;
 use crate::model::{
-    Capabilities, CapabilityValue, Image, ImageState, Policy, Shape, Span, Timestamp,
+    Capabilities, CapabilityValue, IdleTimeout, Image, ImageState, Policy, Shape, Span, Timestamp,
 };
 
 /// A size of machine, with its price.
@@ -171,7 +172,7 @@ pub struct PolicyView {
     pub max_machines: Option<u32>,
     /// How long a machine may stand idle before it goes away.
     #[schema(value_type = Option<String>, example = "10m")]
-    pub idle_timeout: Option<Span>,
+    pub idle_timeout: Option<IdleTimeout>,
     /// Age at which a machine takes no further build.
     #[schema(value_type = Option<String>, example = "1d")]
     pub max_lifetime: Option<Span>,

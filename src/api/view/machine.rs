@@ -120,6 +120,8 @@ pub struct MachineView {
     /// The build bound to it.
     #[schema(value_type = Option<String>)]
     pub build: Option<BuildId>,
+    /// The project whose build it ran last, or was launched for.
+    pub project: Option<String>,
     /// The build whose wait caused the launch.
     #[schema(value_type = Option<String>)]
     pub launched_for: Option<BuildId>,
@@ -165,6 +167,7 @@ impl MachineView {
             instance: machine.state.instance().map(ToString::to_string),
             address,
             build: machine.state.claim().map(|(build, _)| build),
+            project: machine.project.clone(),
             launched_for: machine.launched_for,
             builds_done: machine.builds_done,
             reason,

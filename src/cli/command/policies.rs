@@ -49,12 +49,14 @@ pub(crate) fn table(policies: &[PolicyView], now: Timestamp) -> Table {
         } else {
             policy.images.join(" ")
         };
+        let idle = policy.idle_timeout;
+        let idle = idle.map_or(words::NONE.to_owned(), |idle| idle.to_string());
         table.row([
             (policy.name.clone(), Tone::Plain),
             (policy.version.to_string(), Tone::Plain),
             (images, Tone::Plain),
             (number(policy.max_machines), Tone::Plain),
-            (span(policy.idle_timeout), Tone::Plain),
+            (idle, Tone::Plain),
             (span(policy.max_lifetime), Tone::Plain),
             (number(policy.max_builds_per_machine), Tone::Plain),
             (words::ago(policy.applied_at, now), Tone::Faint),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use backoff::backoff::Backoff;
 use tokio::sync::Notify;
 
+use crate::books::MachineAfter;
 use crate::logs::Recorder;
 use crate::model::{
     AttemptId, AttemptState, BuildId, BuildSpec, BuildState, MachineId, Outcome, Reason, Span,
@@ -22,7 +23,6 @@ use crate::model::{
 use crate::remote::{RemoteError, Run, RunEvent, Session};
 
 use super::engine::{Engine, Fault};
-use super::outcome::MachineAfter;
 use super::retry;
 use super::sessions::NoSession;
 use storing::{Storing, settle};

@@ -5,13 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::books::{Draft, MachineAfter, end_attempt};
 use crate::logs::LogError;
 use crate::model::{AttemptId, Change, Cursor, Extent, MachineId, Outcome, StepRecord};
 use crate::remote::Session;
 
-use super::super::draft::Draft;
 use super::super::engine::{Engine, chain};
-use super::super::outcome::{MachineAfter, end_attempt};
 use super::{Driver, End};
 
 /// A flush under way, up to its commit.

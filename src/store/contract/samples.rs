@@ -112,6 +112,7 @@ impl Samples {
             requires,
             image: Some("debian".to_owned()),
             fresh: true,
+            deadline: None,
             needs: Vec::new(),
             steps: vec![
                 Step {
@@ -248,6 +249,7 @@ impl Samples {
                 from: time(19),
                 before: Money::from_micros(-1),
             }),
+            project: None,
             launched_for: Some(build_id(n)),
             state,
             since: time(18),
@@ -378,13 +380,14 @@ impl Samples {
             spec: PolicySpec {
                 images: vec!["debian".to_owned()],
                 max_machines: Some(4),
-                idle_timeout: Some(Span::from_secs(600)),
+                idle_timeout: Some(crate::model::IdleTimeout::After(Span::from_secs(600))),
                 max_lifetime: None,
                 max_builds_per_machine: Some(version),
                 market: Some(MarketChoice::SpotWithFallback),
                 sleep: Some(SleepKind::Stop),
                 max_asleep: None,
                 asleep_timeout: Some(Span::from_secs(60)),
+                ..PolicySpec::default()
             },
             applied_at: time(23),
             rev: 0,

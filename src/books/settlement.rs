@@ -12,7 +12,7 @@ use super::outcome::{MachineAfter, end_attempt};
 
 /// Records a launch and makes its machines part of it, if all of them are still wanted: one that was
 /// given up meanwhile may be in no book by the time of the answer.
-pub(super) fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) -> bool {
+pub(crate) fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) -> bool {
     let is_intended = |id: &MachineId| {
         let machine = draft.books.machines.get(id);
         machine.is_some_and(|m| matches!(m.state, MachineState::Intended { .. }))
@@ -33,7 +33,7 @@ pub(super) fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) 
 }
 
 /// Writes the outcome of a launch; the machines that have to be brought up now.
-pub(super) fn settle(
+pub(crate) fn settle(
     draft: &mut Draft<'_>,
     launch: &Launch,
     answer: &LaunchAnswer,
@@ -174,7 +174,7 @@ fn reprice(draft: &mut Draft<'_>, id: MachineId, pool: Option<&Pool>, offerings:
 }
 
 /// A machine that has no instance and never will: its build is queued anew, and it cost nothing.
-pub(super) fn not_launched(
+pub(crate) fn not_launched(
     draft: &mut Draft<'_>,
     id: MachineId,
     why: &str,

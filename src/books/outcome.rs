@@ -14,7 +14,7 @@ const LONGEST_RETRY_WAIT: Span = Span::from_secs(120);
 
 /// What becomes of the machine on which an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum MachineAfter {
+pub(crate) enum MachineAfter {
     /// It can take the next build.
     Idle,
     /// It could not be woken, and sleeps on.
@@ -26,7 +26,7 @@ pub(super) enum MachineAfter {
 /// Ends an attempt, its build unless that gets another try, and the machine's claim.
 ///
 /// `verdict` is one sentence about the end, for the build's reason.
-pub(super) fn end_attempt(
+pub(crate) fn end_attempt(
     draft: &mut Draft<'_>,
     id: AttemptId,
     outcome: &Outcome,
@@ -265,7 +265,7 @@ fn retry_wait(attempts: u32) -> Span {
 ///
 /// Works through the dependents with a list of its own rather than by recursion: a chain of needs
 /// may be as long as a pipeline is large.
-pub(super) fn finish_build(
+pub(crate) fn finish_build(
     draft: &mut Draft<'_>,
     id: BuildId,
     result: BuildResult,
