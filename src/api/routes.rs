@@ -46,6 +46,7 @@ fn reader_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(catalogue::show_image))
         .routes(routes!(catalogue::list_policies))
         .routes(routes!(planning::show_plan))
+        .routes(routes!(planning::record_plan))
         .routes(routes!(planning::report_cost))
         .routes(routes!(events::list_events))
         .routes(routes!(events::stream_events))

@@ -8,7 +8,7 @@ use crate::books::Applied;
 use crate::model::{
     Build, BuildId, Image, Machine, MachineId, Pipeline, PipelineId, Policy, Token, TokenRole,
 };
-use crate::planner::{Explanation, PlanReport};
+use crate::planner::{Explanation, PlanReport, RecordedPass};
 use crate::spec::Problem;
 use crate::store::StoreError;
 
@@ -120,6 +120,8 @@ pub trait Desk: Send + Sync + std::fmt::Debug {
     /// Where the prices of images come from and of when they are, by image; images whose files say
     /// their prices are not in it.
     async fn price_sources(&self) -> Result<BTreeMap<String, String>, DeskError>;
+    /// A pass of the planner made now, with all that goes into it; nothing of it is carried out.
+    async fn record_plan(&self) -> Result<RecordedPass, DeskError>;
     /// What the planner would do now.
     async fn plan(&self) -> Result<PlanReport, DeskError>;
     /// Why a build stands where it stands.

@@ -20,6 +20,7 @@ use crate::store::{Store, StoreError};
 
 use super::journal::{self, Pending, Waiting, Watch};
 use super::launcher::Gathering;
+use super::passes::PassLog;
 
 /// What the engine is made of; the composition root chooses the concrete types.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Fresh identities and key seeds.
     pub ids: Arc<IdSource>,
+    /// Where passes of the planner are kept.
+    pub passes: Arc<dyn PassLog>,
     /// The operator's settings.
     pub settings: Settings,
 }

@@ -11,7 +11,7 @@ use crate::model::{
     Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Secret,
     Token, TokenId, TokenRole,
 };
-use crate::planner::{self, Explanation, PlanReport};
+use crate::planner::{self, Explanation, PlanReport, RecordedPass};
 
 use super::desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use super::engine::Engine;
@@ -149,6 +149,18 @@ impl Desk for FrontDesk {
             Some((image.name.clone(), resolution.prices.clone()))
         });
         Ok(sources.collect())
+    }
+
+    async fn record_plan(&self) -> Result<RecordedPass, DeskError> {
+        let now = self.engine.parts.clock.now();
+        let snapshot = self.engine.books().snapshot.clone();
+        let mut ids = Vec::new();
+        let plan = planner::plan(&snapshot, now, &mut || {
+            let id = self.engine.parts.ids.bits(now);
+            ids.push(id);
+            id
+        });
+        Ok(RecordedPass::new(&snapshot, now, &ids, &plan))
     }
 
     async fn plan(&self) -> Result<PlanReport, DeskError> {

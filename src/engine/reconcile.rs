@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::books::{Draft, Effect, record};
+use crate::books::{Effect, record};
 use crate::model::{IllegalTransition, MachineId, MachineKeys, Span, Timestamp};
-use crate::planner::{self, Plan};
+use crate::planner::{self, Plan, RecordedPass, Snapshot, Violation};
 use crate::remote::machine_keys;
 
 use super::engine::{Engine, Fault};
@@ -39,8 +39,7 @@ impl Engine {
         let mut plan = Plan::default();
         let mut violations = Vec::new();
         let (effects, pending) = self.write(|draft| {
-            plan = self.decide(draft);
-            violations = planner::audit(&draft.books.snapshot, &plan, draft.now);
+            (plan, violations) = self.decide(&draft.books.snapshot, draft.now);
             if !violations.is_empty() {
                 return Ok(Vec::new());
             }
@@ -74,9 +73,20 @@ impl Engine {
         Ok(plan.wake_at)
     }
 
-    fn decide(&self, draft: &Draft<'_>) -> Plan {
-        let mut fresh = || self.parts.ids.bits(draft.now);
-        planner::plan(&draft.books.snapshot, draft.now, &mut fresh)
+    /// Makes a plan and looks for what is wrong with it.
+    fn decide(&self, snapshot: &Snapshot, now: Timestamp) -> (Plan, Vec<Violation>) {
+        let mut ids = Vec::new();
+        let plan = planner::plan(snapshot, now, &mut || {
+            let id = self.parts.ids.bits(now);
+            ids.push(id);
+            id
+        });
+        let violations = planner::audit(snapshot, &plan, now);
+        let passes = &self.parts.passes;
+        if passes.wants(&plan, violations.is_empty()) {
+            passes.keep(RecordedPass::new(snapshot, now, &ids, &plan));
+        }
+        (plan, violations)
     }
 
     fn carry_out(self: &Arc<Self>, effect: Effect) {

@@ -13,12 +13,14 @@ mod give_up;
 mod make_room;
 mod place;
 mod plan;
+mod replay;
 mod report;
 mod retire;
 mod snapshot;
 
 pub use audit::{Violation, audit};
 pub use plan::{Action, Blocked, Kept, Plan, Waiting, plan};
+pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };

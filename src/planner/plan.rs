@@ -1,12 +1,14 @@
 //! The plan, and the order of the steps that make it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, SleepKind, Timestamp};
 
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
 use super::{expire, give_up, make_room, place, retire};
 
 /// What to do now, why not more, and when to think again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// In this order.
     pub actions: Vec<Action>,
@@ -26,7 +28,7 @@ impl Plan {
 }
 
 /// One decision, complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Run a build on a machine that is idle, or that is coming without a build of its own.
     Bind {
@@ -85,7 +87,7 @@ pub enum Action {
 }
 
 /// A class that keeps queued builds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// The class.
     pub class: ClassId,
@@ -98,7 +100,7 @@ pub struct Waiting {
 }
 
 /// Why builds stay queued.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Blocked {
     /// No image of the catalogue can build them.
     NoImage,
@@ -115,7 +117,7 @@ pub enum Blocked {
 }
 
 /// A machine that is kept without work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// The machine.
     pub machine: MachineId,

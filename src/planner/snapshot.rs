@@ -7,10 +7,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, SleepKind, Span, Timestamp};
 
 /// Everything a decision depends on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Queued builds, by what they need.
     pub classes: BTreeMap<ClassId, Class>,
@@ -70,7 +72,7 @@ impl Snapshot {
 }
 
 /// Where a queued build stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
     /// Its class.
     pub class: ClassId,
@@ -81,19 +83,21 @@ pub struct Queued {
 }
 
 /// Names a class of builds with the same needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClassId(pub u32);
 
 /// Place of an image in [`Snapshot::images`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ImageIndex(pub usize);
 
 /// Place of a project in [`Snapshot::projects`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct ProjectIndex(pub usize);
 
 /// What the planner knows of a project.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectView {
     /// Its name.
     pub name: String,
@@ -103,7 +107,7 @@ pub struct ProjectView {
 
 /// Builds of one project and priority with the same requirements, image pin and freshness, of which
 /// the same policies speak.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Class {
     /// What they need, as text for people.
     pub requires: String,
@@ -124,7 +128,7 @@ pub struct Class {
 }
 
 /// The order of the queue: priority, then age, then id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QueueKey {
     /// Higher first.
     pub priority: Reverse<i32>,
@@ -136,7 +140,7 @@ pub struct QueueKey {
 
 /// An image that can build a class. The derived order is the policy among cold choices: cheapest,
 /// then most specific, then by catalogue order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Candidate {
     /// Price of its cheapest offering.
     pub price: Rate,
@@ -147,7 +151,7 @@ pub struct Candidate {
 }
 
 /// What the planner knows of an image.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ImageView {
     /// Its catalogue name.
     pub name: String,
@@ -174,7 +178,7 @@ pub struct ImageView {
 }
 
 /// Why an image is not launched for a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
     /// Until then.
     pub until: Timestamp,
@@ -183,7 +187,7 @@ pub struct Paused {
 }
 
 /// Why an image is not launched for a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PauseReason {
     /// Its last launches failed.
     Failures,
@@ -196,7 +200,7 @@ pub enum PauseReason {
 }
 
 /// What the planner knows of an offering.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OfferingView {
     /// What a running machine costs.
     pub price: Rate,
@@ -211,7 +215,7 @@ pub struct OfferingView {
 }
 
 /// What the planner knows of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineView {
     /// Its image.
     pub image: ImageIndex,
@@ -238,7 +242,7 @@ pub struct MachineView {
 }
 
 /// What a machine is doing, as far as decisions go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// On its way up; `claimed` when a build waits for it.
     Coming {
@@ -258,7 +262,7 @@ pub enum Phase {
 }
 
 /// At most so many machines at once among some images.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// The policy that says so, for reports.
     pub name: String,

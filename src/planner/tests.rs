@@ -954,4 +954,22 @@ proptest! {
             prop_assert!(!is_over || rests.contains(id));
         }
     }
+
+    /// What a pass saw says all that it depended on, also after a journey as text.
+    #[test]
+    fn a_recorded_pass_gives_the_same_plan_again(snapshot in any_snapshot()) {
+        let mut ids = Vec::new();
+        let plan = plan(&snapshot, NOW, &mut || {
+            ids.push(u128::MAX - ids.len() as u128);
+            ids[ids.len() - 1]
+        });
+        let text = serde_json::to_string(&RecordedPass::new(&snapshot, NOW, &ids, &plan)).unwrap();
+        let mut pass: RecordedPass = serde_json::from_str(&text).unwrap();
+        let again = replay(&pass);
+        prop_assert_eq!(again.differences, Vec::<String>::new());
+        prop_assert_eq!(again.plan, plan);
+        prop_assert_eq!(again.violations, Vec::new());
+        pass.plan.wake_at = Some(Timestamp::from_micros(7));
+        prop_assert_eq!(replay(&pass).differences.len(), 1);
+    }
 }

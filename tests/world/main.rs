@@ -19,6 +19,7 @@ mod launch;
 mod lifetime;
 mod logs;
 mod quiet;
+mod replays;
 mod restart;
 mod runs;
 mod schedule;

@@ -32,6 +32,7 @@ mod pipeline;
 mod pipelines;
 mod plan;
 mod policies;
+mod replay;
 mod retry;
 mod serve;
 mod submit;
@@ -59,6 +60,7 @@ pub(super) enum Command {
     Retry(retry::Retry),
     Explain(explain::Explain),
     Plan(plan::Plan),
+    Replay(replay::Replay),
     Machines(machines::Machines),
     Machine(machine::Machine),
     Images(images::Images),
@@ -105,6 +107,7 @@ impl Command {
             Self::Retry(command) => on_this_thread(command.run(ctx)),
             Self::Explain(command) => on_this_thread(command.run(ctx)),
             Self::Plan(command) => on_this_thread(command.run(ctx)),
+            Self::Replay(command) => command.run(ctx),
             Self::Machines(command) => on_this_thread(command.run(ctx)),
             Self::Machine(command) => on_this_thread(command.run(ctx)),
             Self::Images(command) => on_this_thread(command.run(ctx)),
