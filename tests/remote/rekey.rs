@@ -34,9 +34,7 @@ shells! {
 }
 
 async fn rekey(session: &dyn Session, keys: &MachineKeys) -> Result<Rekey, RemoteError> {
-    session
-        .rekey(&keys.host_private, &keys.host_public, &keys.client_public)
-        .await
+    session.rekey(keys).await
 }
 
 async fn works(session: &dyn Session) -> bool {

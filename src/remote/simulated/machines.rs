@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{Ended, Run};
 use super::{Ground, Host};
-use crate::model::{AttemptId, BuildSpec};
+use crate::model::{AttemptId, BuildSpec, Span};
 use crate::remote::{Notice, Rekey};
 
 /// What happens to one call on a session.
@@ -55,6 +55,8 @@ struct State {
     rekeyed: BTreeMap<String, PublicKeys>,
     /// What machines say to a change of keys.
     rekeying: Rekey,
+    /// How long they take for it.
+    rekey_span: Span,
     /// Notices that were given, by machine.
     notices: BTreeMap<String, Notice>,
 }
@@ -94,6 +96,11 @@ impl SimulatedRemote {
     /// Whether machines let their keys be changed: [`Rekey::Done`] until something else is said.
     pub fn answer_rekeys(&self, answer: Rekey) {
         self.state().rekeying = answer;
+    }
+
+    /// How long machines take from now on to change their keys; the change is at the end of it.
+    pub fn rekeys_take(&self, span: Span) {
+        self.state().rekey_span = span;
     }
 
     /// The machine at an address learns that it is taken back; whether there is one.
@@ -197,6 +204,10 @@ impl SimulatedRemote {
         self.state().rekeyed.get(&host.name).cloned()
     }
 
+    pub(super) fn rekey_span(&self) -> Span {
+        self.state().rekey_span
+    }
+
     /// Replaces the keys of a machine, if machines allow that.
     pub(super) fn rekey(&self, host: &Host, keys: PublicKeys) -> Rekey {
         let mut state = self.state();
@@ -231,6 +242,7 @@ impl Default for State {
             calls: VecDeque::new(),
             rekeyed: BTreeMap::new(),
             rekeying: Rekey::Done,
+            rekey_span: Span::ZERO,
             notices: BTreeMap::new(),
         }
     }
