@@ -117,6 +117,9 @@ async fn new_keys_let_in_and_old_ones_do_not(shell: Shell) {
         .collect();
     assert_eq!(files, [""; 0]);
 
+    // The session opens its second connection with the new key: what is not about a run goes there.
+    assert!(works(host.session.as_ref()).await);
+
     // The run under way has noticed nothing, and again is harmless.
     fs::write(host.directory(attempt).join("work/go"), "").unwrap();
     told.read_until(&mut run, |_| false).await;
