@@ -371,6 +371,22 @@ fn a_first_step_does_not_wait_for_keys() {
 }
 
 #[test]
+fn a_connection_lost_in_the_middle_of_a_change_of_keys_costs_no_attempt() {
+    // The machine is ready after 5 s, and from 6 to 10 s neither pair lets in.
+    for millis in [6_100, 7_000, 9_500] {
+        let world = World::with_fleet(&[LINUX]);
+        world.remote.rekeys_take(secs(4));
+        world.submit(&many(2, "sleep 20s"));
+        world.advance(Span::from_millis(millis));
+        assert!(world.remote.cut(None) > 0);
+        world.until_done();
+        let what = format!("cut after {millis} ms");
+        all_succeed_at_once(&world, &what);
+        all_have_their_own_keys(&world, &what);
+    }
+}
+
+#[test]
 fn a_machine_that_ends_before_its_keys_are_changed_leaves_nothing() {
     let world = World::with_fleet(&[LINUX]);
     world.apply_policy("name: default\nreuse: { builds: 1 }\n");

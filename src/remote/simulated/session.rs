@@ -250,15 +250,17 @@ impl Session for Link {
     async fn rekey(&self, new: &MachineKeys) -> Result<Rekey, RemoteError> {
         const OPERATION: &str = "changing the keys";
         let answer = self.call(OPERATION)?;
-        self.machines.ground.sleep(self.machines.rekey_span()).await;
-        if !self.stands() {
-            return Err(self.lost(OPERATION));
-        }
         let keys = PublicKeys {
             host: new.host_public.clone(),
             client: new.client_public.clone(),
         };
-        let rekeyed = self.machines.rekey(&self.host, keys);
+        // The machine goes through with it, whatever becomes of the session.
+        let (rekeyed, done) = self.machines.rekey(&self.host, keys);
+        let ground = &self.machines.ground;
+        ground.sleep(done.since(ground.now())).await;
+        if !self.stands() {
+            return Err(self.lost(OPERATION));
+        }
         self.answer(answer, OPERATION)?;
         Ok(rekeyed)
     }
