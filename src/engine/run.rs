@@ -148,11 +148,15 @@ impl Engine {
             } => {
                 self.spawn(engine.drive(*attempt));
                 self.spawn(Arc::clone(self).watch_notice(id));
+                self.spawn(Arc::clone(self).resume_own_keys(id));
             }
             MachineState::FallingAsleep { .. } => self.spawn(engine.fall_asleep(id)),
             MachineState::Draining { .. } => self.spawn(engine.end_machine(id)),
             // It is looked after by its next build, the lease loop and the sweep.
-            MachineState::Idle { .. } => self.spawn(engine.watch_notice(id)),
+            MachineState::Idle { .. } => {
+                self.spawn(engine.watch_notice(id));
+                self.spawn(Arc::clone(self).resume_own_keys(id));
+            }
             // One that is asleep waits for a build or for its time; one that is gone is in no book.
             MachineState::Asleep { .. } | MachineState::Gone { .. } => {}
         }
