@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::books::{is_coming, launched, ready};
 use crate::model::{
-    Change, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineKeys, MachineState,
-    Market, Secret, Span, Subject, Timestamp,
+    AttemptId, Change, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineKeys,
+    MachineState, Market, Secret, Span, Subject, Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
 use crate::remote::{Rekey, RemoteError, Session};
@@ -58,14 +58,15 @@ impl From<Fault> for NotUp {
 }
 
 impl Engine {
-    /// Brings a machine up and runs the build that waits for it, if one does.
+    /// Brings a machine up and runs the builds that wait for it.
     pub(super) async fn bring_up(self: Arc<Self>, id: MachineId) {
         match self.boot(id).await {
-            Ok(()) => {
-                let claim = self.books().machines.get(&id).and_then(|m| m.state.claim());
-                match claim {
-                    Some((_, attempt)) => self.drive(attempt).await,
-                    None => self.nudge(),
+            Ok(attempts) => {
+                if attempts.is_empty() {
+                    self.nudge();
+                }
+                for attempt in attempts {
+                    self.spawn(Arc::clone(&self).drive(attempt));
                 }
             }
             Err(NotUp::GivenUp) => {}
@@ -78,7 +79,9 @@ impl Engine {
         }
     }
 
-    async fn boot(self: &Arc<Self>, id: MachineId) -> Result<(), NotUp> {
+    /// The attempts that begin when it is up: those bound to it at that moment, for whoever is bound
+    /// to it later is driven from there.
+    async fn boot(self: &Arc<Self>, id: MachineId) -> Result<Vec<AttemptId>, NotUp> {
         let (machine, image) = self.coming(id)?;
         let begun = self.begun(&machine);
         let mut boot = Boot {
@@ -100,11 +103,11 @@ impl Engine {
                 Step::Disconnected => self.pause(&boot, CONNECT_PAUSE).await?,
             }
         };
-        self.now_ready(&boot, endpoint).await?;
+        let attempts = self.now_ready(&boot, endpoint).await?;
         if machine.market == Market::Spot {
             self.spawn(Arc::clone(self).watch_notice(id));
         }
-        Ok(())
+        Ok(attempts)
     }
 
     /// From when on the time of a boot counts: what a recorded launch took to be answered is no fault
@@ -399,10 +402,10 @@ impl Engine {
         }
     }
 
-    async fn now_ready(&self, boot: &Boot, endpoint: Endpoint) -> Result<(), NotUp> {
+    async fn now_ready(&self, boot: &Boot, endpoint: Endpoint) -> Result<Vec<AttemptId>, NotUp> {
         let keys = self.stored_keys(boot.id).await?;
-        self.write_soon(|draft| {
-            ready(draft, boot.id, endpoint)?;
+        let attempts = self.write_soon(|draft| {
+            let attempts = ready(draft, boot.id, endpoint)?;
             let machine = draft.books.machines.get(&boot.id);
             let is_up = machine.is_some_and(|machine| machine.state.endpoint().is_some());
             // The host's private key has served: no launch is repeated from here on.
@@ -410,9 +413,9 @@ impl Engine {
                 draft.record(Change::PutMachineKeys(without_host_private(keys)));
             }
             draft.books.launch_worked(&boot.image.name);
-            Ok(())
+            Ok(attempts)
         })?;
-        Ok(())
+        Ok(attempts)
     }
 
     /// Waits for the next try, unless the boot's time is up or the machine is no longer wanted.

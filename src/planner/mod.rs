@@ -15,6 +15,7 @@ mod place;
 mod plan;
 mod report;
 mod retire;
+mod share;
 mod snapshot;
 
 pub use audit::{Violation, audit};
