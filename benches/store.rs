@@ -217,7 +217,8 @@ impl Life {
         let busy = MachineState::Busy {
             instance,
             endpoint,
-            claim,
+            claims: claim.into(),
+            ends: None,
         };
         self.machine.enter(busy, self.at)?;
         Ok(vec![

@@ -19,8 +19,8 @@
 //!
 //! # Life of a build
 //! A pipeline document is expanded by [`spec`] into builds, which the [`engine`] commits as `queued`
-//! rows. A pass of the [`planner`] over a snapshot binds each to an idle machine, to one that is
-//! coming, or to a new launch on the cheapest image that fits ([`matching`]). The decision is
+//! rows. A pass of the [`planner`] over a snapshot binds each to a machine that is up and has room, to
+//! one that is coming, or to a new launch on the cheapest image that fits ([`matching`]). The decision is
 //! audited, committed, and only then carried out: the [`provider`] launches, [`remote`] connects with
 //! pinned keys and starts the build detached, its log comes home into [`logs`] from a byte offset, and
 //! its end is committed together with the last of its log and its [`ledger`] entries. The machine goes
@@ -37,8 +37,8 @@
 //!    id is the idempotency token. An ambiguous answer means "may exist" until a listing settles it.
 //! 6. A machine leaves the books only on proof: terminated, or absent from repeated complete
 //!    listings. Instances without our tag, and machines on hold, are never touched.
-//! 7. Only an idle machine, or one that is coming without a build, is bound; only one without a build
-//!    is drained. A build is bound to a specific machine at decision time, so that no later pass
+//! 7. Only a machine that is idle, coming, or busy with fewer builds than its image and policy allow
+//!    side by side, is bound; only one without a build is drained. A build is bound to a specific machine at decision time, so that no later pass
 //!    launches for it again.
 //! 8. Limits are checked and taken in the pass that records the launch. A failed launch cools its
 //!    image down and uses up an attempt of its build; it never counts as capacity.

@@ -19,6 +19,7 @@ use crate::policy::{self, DEFAULT_IDLE_TIMEOUT, Terms};
 use crate::store::OpenWork;
 
 use super::capacity::Capacity;
+use super::sharing::slots;
 
 /// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
 pub const DEFAULT_MAX_MACHINES: u32 = 10;
@@ -77,9 +78,6 @@ impl Books {
         books.catalogue_changed();
         let launches = open.launches.into_iter();
         books.launches = launches.map(|launch| (launch.id, launch)).collect();
-        for machine in open.machines {
-            books.put_machine(machine);
-        }
         for attempt in open.attempts {
             books.attempts.insert(attempt.id, attempt);
         }
@@ -88,6 +86,10 @@ impl Books {
             let unmet = build.spec.needs.len() - build.spec.needs.iter().filter(met).count();
             books.wait_for(&build, unmet);
             books.put_build(build);
+        }
+        // Whether they have room depends on their builds.
+        for machine in open.machines {
+            books.put_machine(machine);
         }
         books
     }
@@ -196,11 +198,13 @@ impl Books {
             let version = self.image(&name).map(|image| image.version);
             let terms = self.terms(&name);
             let sleep = self.sleep_of(&name, terms.sleep);
+            let slots = slots(self.image(&name).map(AsRef::as_ref), &terms);
             if let Some(view) = self.snapshot.images.get_mut(index.0) {
                 view.version = version;
                 view.idle_timeout = idle_timeout(&terms);
                 view.max_lifetime = terms.max_lifetime;
                 view.max_builds = terms.max_builds;
+                view.slots = slots;
                 view.market = terms.market;
                 view.sleep = sleep;
                 view.max_asleep = terms.max_asleep;
@@ -258,6 +262,7 @@ impl Books {
             idle_timeout: idle_timeout(&terms),
             max_lifetime: terms.max_lifetime,
             max_builds: terms.max_builds,
+            slots: slots(self.image(name).map(AsRef::as_ref), &terms),
             paused: None,
             offerings: Vec::new(),
             market: terms.market,
@@ -395,8 +400,10 @@ impl Books {
         let key = (machine.image.clone(), machine.image_version);
         let image = self.images.get(&key);
         let offering = image.and_then(|image| self.place_of(image, machine));
+        let image = self.index_of(&machine.image);
+        let slots = self.snapshot.image(image).map_or(1, |image| image.slots);
         MachineView {
-            image: self.index_of(&machine.image),
+            image,
             version: machine.image_version,
             price: machine.shape.price_usd_micro_per_hour,
             market: machine.market,
@@ -406,6 +413,8 @@ impl Books {
             phase: phase_of(machine),
             created_at: machine.created_at,
             builds_done: machine.builds_done,
+            claims: u32::try_from(machine.state.claims().len()).unwrap_or(u32::MAX),
+            free: self.room_on(machine, slots),
             held_until: machine.hold.as_ref().map(|hold| hold.until),
         }
     }
@@ -501,10 +510,10 @@ fn queue_key(build: &Build) -> QueueKey {
 
 const fn phase_of(machine: &Machine) -> Phase {
     match &machine.state {
-        MachineState::Intended { claim }
-        | MachineState::Booting { claim, .. }
-        | MachineState::Waking { claim, .. } => Phase::Coming {
-            claimed: claim.is_some(),
+        MachineState::Intended { claims }
+        | MachineState::Booting { claims, .. }
+        | MachineState::Waking { claims, .. } => Phase::Coming {
+            claimed: !claims.is_empty(),
         },
         MachineState::Idle { .. } => Phase::Idle(machine.since),
         MachineState::Busy { .. } => Phase::Busy,

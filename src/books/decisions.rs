@@ -11,8 +11,9 @@ use crate::model::{
 use crate::planner::{Action, ImageIndex};
 
 use super::draft::Draft;
-use super::machine_steps::becomes;
+use super::machine_steps::{becomes, is_coming};
 use super::outcome::finish_build;
+use super::sharing::shares;
 
 /// Makes the keys of a machine that its provider takes by itself.
 pub(crate) type NewKeys<'a> = dyn FnMut(MachineId) -> Result<MachineKeys, IllegalTransition> + 'a;
@@ -45,7 +46,8 @@ pub(crate) fn record(
             machine,
         } => {
             let effect = claim(draft, *machine, (*build, *attempt))?;
-            bind(draft, (*build, *attempt), *machine, "a warm machine")?;
+            let what = what(draft, *machine);
+            bind(draft, (*build, *attempt), *machine, what)?;
             Ok(effect)
         }
         Action::Launch {
@@ -150,7 +152,7 @@ fn drain(
     Ok(Some(Effect::End(id)))
 }
 
-/// Gives a free machine its build.
+/// Gives a machine with room a build.
 fn claim(
     draft: &mut Draft<'_>,
     id: MachineId,
@@ -159,41 +161,64 @@ fn claim(
     let Some(machine) = draft.books.machines.get(&id) else {
         return Ok(None);
     };
-    let (next, bill, effect) = match &machine.state {
-        MachineState::Idle { instance, endpoint } => (
-            MachineState::Busy {
-                instance: instance.clone(),
-                endpoint: *endpoint,
-                claim,
-            },
-            Some((Category::Idle, None)),
-            Some(Effect::Drive(claim.1)),
-        ),
-        MachineState::Booting { instance, .. } => (
-            MachineState::Booting {
-                instance: instance.clone(),
-                claim: Some(claim),
-            },
-            None,
-            None,
-        ),
-        MachineState::Waking { instance, .. } => (
-            MachineState::Waking {
-                instance: instance.clone(),
-                claim: Some(claim),
-            },
-            None,
-            None,
-        ),
-        MachineState::Intended { .. }
-        | MachineState::FallingAsleep { .. }
+    let drive = Some(Effect::Drive(claim.1));
+    let (next, bill, effect) = match machine.state.clone() {
+        MachineState::Idle { instance, endpoint } => {
+            let next = MachineState::Busy {
+                instance,
+                endpoint,
+                claims: claim.into(),
+                ends: None,
+            };
+            (next, Some(vec![(Category::Idle, None)]), drive)
+        }
+        MachineState::Busy {
+            instance,
+            endpoint,
+            claims,
+            ends,
+        } => {
+            let next = MachineState::Busy {
+                instance,
+                endpoint,
+                claims: claims.with(claim),
+                ends,
+            };
+            (next, Some(shares(draft, machine, None)), drive)
+        }
+        MachineState::Booting { instance, claims } => {
+            let claims = claims.with(claim);
+            (MachineState::Booting { instance, claims }, None, None)
+        }
+        MachineState::Waking { instance, claims } => {
+            let claims = claims.with(claim);
+            (MachineState::Waking { instance, claims }, None, None)
+        }
+        MachineState::Intended { claims } => {
+            let claims = claims.with(claim);
+            (MachineState::Intended { claims }, None, None)
+        }
+        // No plan says so; it is refused as what it is not.
+        MachineState::FallingAsleep { .. }
         | MachineState::Asleep { .. }
-        | MachineState::Busy { .. }
         | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => (MachineState::Intended { claim: Some(claim) }, None, None),
+        | MachineState::Gone { .. } => {
+            let claims = claim.into();
+            (MachineState::Intended { claims }, None, None)
+        }
     };
-    draft.enter_machine(id, next, bill)?;
+    draft.enter_shared_machine(id, next, bill)?;
     Ok(effect)
+}
+
+/// What a machine is to a build that it has just been given.
+fn what(draft: &Draft<'_>, id: MachineId) -> &'static str {
+    let state = draft.books.machines.get(&id).map(|machine| &machine.state);
+    match state {
+        Some(MachineState::Busy { claims, .. }) if claims.len() > 1 => "a machine with room for it",
+        Some(state) if is_coming(state) => "a machine on its way up",
+        Some(_) | None => "a warm machine",
+    }
 }
 
 /// Begins to wake a machine, as what the plan says.
@@ -215,7 +240,8 @@ fn wake(
     if let Some(offering) = offering.unwrap_or_default().first() {
         draft.change_machine(id, |machine| becomes(machine, offering));
     }
-    let next = MachineState::Waking { instance, claim };
+    let claims = claim.into();
+    let next = MachineState::Waking { instance, claims };
     draft.enter_machine(id, next, Some((Category::Idle, None)))?;
     let message = match claim {
         Some(_) => "woken for a build",
@@ -293,7 +319,9 @@ fn intend(
         tariff: None,
         project: None,
         launched_for: claim.map(|(build, _)| build),
-        state: MachineState::Intended { claim },
+        state: MachineState::Intended {
+            claims: claim.into(),
+        },
         since: draft.now,
         created_at: draft.now,
         builds_done: 0,

@@ -236,6 +236,16 @@ impl<'a> Draft<'a> {
         next: MachineState,
         bill: Option<(Category, Option<Payer>)>,
     ) -> Result<bool, IllegalTransition> {
+        self.enter_shared_machine(id, next, bill.map(|share| vec![share]))
+    }
+
+    /// The same for a stretch that several builds had the machine for.
+    pub(crate) fn enter_shared_machine(
+        &mut self,
+        id: MachineId,
+        next: MachineState,
+        bill: Option<Vec<(Category, Option<Payer>)>>,
+    ) -> Result<bool, IllegalTransition> {
         let Some(mut machine) = self.books.machines.get(&id).cloned() else {
             return Ok(false);
         };
@@ -243,10 +253,10 @@ impl<'a> Draft<'a> {
         let bill = bill.filter(|_| !self.may_be_free(&machine, &next));
         machine.enter(next, self.now)?;
         self.machines.entry(id).or_insert(Touched::Updated(read));
-        if let Some((category, payer)) = bill
-            && let Some(entry) = ledger::settle(&mut machine, self.now, category, payer)
-        {
-            self.changes.push(Change::AppendEntry(entry));
+        if let Some(shares) = bill {
+            let entries = ledger::settle_shared(&mut machine, self.now, shares);
+            self.changes
+                .extend(entries.into_iter().map(Change::AppendEntry));
         }
         if let Some(rate) = rate_of(&machine) {
             ledger::change_rate(&mut machine, rate, self.now);

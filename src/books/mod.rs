@@ -24,6 +24,7 @@ mod losses;
 mod machine_steps;
 mod outcome;
 mod settlement;
+mod sharing;
 mod submissions;
 mod wishes;
 

@@ -91,26 +91,27 @@ pub(crate) fn end_idle(
         MachineState::Idle { instance, .. }
         | MachineState::FallingAsleep { instance, .. }
         | MachineState::Asleep { instance } => (Some(instance.clone()), Category::Idle),
-        MachineState::Booting {
-            instance,
-            claim: None,
+        MachineState::Booting { instance, claims } | MachineState::Waking { instance, claims }
+            if claims.is_empty() =>
+        {
+            (Some(instance.clone()), Category::Boot)
         }
-        | MachineState::Waking {
-            instance,
-            claim: None,
-        } => (Some(instance.clone()), Category::Boot),
-        MachineState::Intended { claim: None } => (None, Category::Boot),
+        MachineState::Intended { claims } if claims.is_empty() => (None, Category::Boot),
         MachineState::Draining { .. } => return Ok(Ending::Begun(Box::new(machine.clone()))),
         MachineState::Intended { .. }
         | MachineState::Booting { .. }
         | MachineState::Waking { .. }
         | MachineState::Busy { .. }
         | MachineState::Gone { .. } => {
-            let build = machine.state.claim().map(|(build, _)| build.to_string());
-            let build = build.unwrap_or_default();
-            return Ok(Ending::HasBuild(format!(
-                "{id} has a build ({build}); cancel that first"
-            )));
+            let claims = machine.state.claims().iter();
+            let builds: Vec<String> = claims.map(|(build, _)| build.to_string()).collect();
+            return Ok(Ending::HasBuild(match builds.as_slice() {
+                [build] => format!("{id} has a build ({build}); cancel that first"),
+                builds => format!(
+                    "{id} has builds ({}); cancel those first",
+                    builds.join(", ")
+                ),
+            }));
         }
     };
     let reason = Reason::Requested(who.to_owned());

@@ -265,13 +265,13 @@ impl Engine {
     }
 
     /// Changes the books and lets the commit go its way; its failure ends the epoch.
-    pub(super) fn write_soon(
+    pub(super) fn write_soon<R>(
         &self,
-        change: impl FnOnce(&mut Draft<'_>) -> Result<(), IllegalTransition>,
-    ) -> Result<(), Fault> {
-        let ((), pending) = self.write(change)?;
+        change: impl FnOnce(&mut Draft<'_>) -> Result<R, IllegalTransition>,
+    ) -> Result<R, Fault> {
+        let (result, pending) = self.write(change)?;
         self.leave(pending);
-        Ok(())
+        Ok(result)
     }
 
     /// Lets a commit go its way; its failure ends the epoch.

@@ -3,7 +3,7 @@
 use crate::books::Books;
 use crate::matching;
 use crate::model::{Build, BuildId, BuildState, Image, MachineState, Span, Timestamp};
-use crate::planner::{self, Explanation, ImageVerdict};
+use crate::planner::{self, Explanation, ImageVerdict, MachineView, Phase};
 
 use super::desk::DeskError;
 use super::engine::Engine;
@@ -267,9 +267,23 @@ fn machines_words(books: &Books, image: &str) -> String {
     if tally.is_empty() {
         return "can build it; no machine is up".to_owned();
     }
+    let on_busy = |machine: &&MachineView| machine.phase == Phase::Busy;
+    let index = books
+        .snapshot
+        .images
+        .iter()
+        .position(|view| view.name == image);
+    let of_image = books.snapshot.machines.values().filter(on_busy);
+    let of_image = of_image.filter(|machine| Some(machine.image.0) == index);
+    let room: u32 = of_image.map(|machine| machine.free).sum();
     let words: Vec<String> = tally
         .iter()
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
-    format!("can build it; machines: {}", words.join(", "))
+    let room = match room {
+        0 => String::new(),
+        1 => "; there is room for one more build beside others".to_owned(),
+        room => format!("; there is room for {room} more builds beside others"),
+    };
+    format!("can build it; machines: {}{room}", words.join(", "))
 }

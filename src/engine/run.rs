@@ -142,11 +142,10 @@ impl Engine {
             MachineState::Intended { .. }
             | MachineState::Booting { .. }
             | MachineState::Waking { .. } => self.spawn(engine.bring_up(id)),
-            MachineState::Busy {
-                claim: (_, attempt),
-                ..
-            } => {
-                self.spawn(engine.drive(*attempt));
+            MachineState::Busy { claims, .. } => {
+                for (_, attempt) in claims.as_slice() {
+                    self.spawn(Arc::clone(self).drive(*attempt));
+                }
                 self.spawn(Arc::clone(self).watch_notice(id));
                 self.spawn(Arc::clone(self).resume_own_keys(id));
             }

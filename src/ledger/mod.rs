@@ -6,7 +6,7 @@
 //! build costs and overhead is the sum of machine costs. Caller: `engine`.
 
 use crate::model::{
-    AttemptId, BuildId, Category, Entry, Machine, Money, PipelineId, Rate, Tariff, Timestamp,
+    AttemptId, BuildId, Category, Entry, Machine, Money, PipelineId, Rate, Span, Tariff, Timestamp,
 };
 
 /// Who caused a stretch of machine time.
@@ -51,6 +51,33 @@ pub fn settle(
     Some(entry)
 }
 
+/// Bills `machine` up to `until` to several who shared it, and marks it so.
+///
+/// The stretch is cut into as many equal parts, one after the other, what cannot be divided going to
+/// the first: so the entries of a machine neither overlap nor leave a gap, and money and time both
+/// add up exactly. Without shares nothing is billed.
+pub fn settle_shared(
+    machine: &mut Machine,
+    until: Timestamp,
+    shares: Vec<(Category, Option<Payer>)>,
+) -> Vec<Entry> {
+    let count = u64::try_from(shares.len()).unwrap_or(u64::MAX).max(1);
+    let part = Span::from_micros(until.since(machine.billed_until).micros() / count);
+    let entries = shares.into_iter().rev().enumerate();
+    // The first pays up to where the equal parts of the others begin.
+    let mut ends: Vec<(Timestamp, Category, Option<Payer>)> = entries
+        .map(|(after, (category, payer))| {
+            let after = u64::try_from(after).unwrap_or(u64::MAX);
+            let end = until - Span::from_micros(part.micros().saturating_mul(after));
+            (end, category, payer)
+        })
+        .collect();
+    ends.reverse();
+    ends.into_iter()
+        .filter_map(|(end, category, payer)| settle(machine, end, category, payer))
+        .collect()
+}
+
 /// What a machine has cost at `now`, time not yet billed included.
 pub fn cost_at(machine: &Machine, now: Timestamp) -> Money {
     let tariff = tariff(machine);
@@ -83,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{MachineId, MachineState, Market, Shape, Span};
+    use crate::model::{Claims, MachineId, MachineState, Market, Shape};
 
     fn machine(rate: u64) -> Machine {
         let start = Timestamp::from_micros(1_000);
@@ -105,7 +132,9 @@ mod tests {
             tariff: None,
             project: None,
             launched_for: None,
-            state: MachineState::Intended { claim: None },
+            state: MachineState::Intended {
+                claims: Claims::default(),
+            },
             since: start,
             created_at: start,
             builds_done: 0,
@@ -144,7 +173,69 @@ mod tests {
         );
     }
 
+    fn payer(n: u128) -> Option<Payer> {
+        Some(Payer {
+            build: BuildId::from_bits(n),
+            attempt: None,
+            pipeline: PipelineId::from_bits(1),
+            project: "app".to_owned(),
+        })
+    }
+
+    #[test]
+    fn what_cannot_be_divided_goes_to_the_first() {
+        let mut machine = machine(3_600_000_000);
+        let until = machine.created_at + Span::from_micros(11);
+        let shares = (1..=3).map(|n| (Category::Work, payer(n))).collect();
+        let entries = settle_shared(&mut machine, until, shares);
+        let amounts: Vec<i64> = entries.iter().map(|entry| entry.amount.micros()).collect();
+        assert_eq!(amounts, [5, 3, 3]);
+        let builds: Vec<_> = entries.iter().map(|entry| entry.build).collect();
+        assert_eq!(builds, [1, 2, 3].map(|n| Some(BuildId::from_bits(n))));
+        let until = machine.billed_until + Span::from_micros(2);
+        let shares = (1..=3).map(|n| (Category::Work, payer(n))).collect();
+        let entries = settle_shared(&mut machine, until, shares);
+        assert_eq!(entries.len(), 1, "two parts of nothing are no entries");
+    }
+
     proptest! {
+        /// However many share a stretch, their parts and the overhead cost what the machine costs,
+        /// and cover its life; equal sharers pay the same to a micro-dollar per stretch.
+        #[test]
+        fn shares_add_up_to_the_whole(
+            rate in 0_u64..200_000_000,
+            cuts in prop::collection::vec((0_u64..10_000_000_000, 0_u128..9), 1..40),
+        ) {
+            let mut machine = machine(rate);
+            let mut now = machine.created_at;
+            let (mut builds, mut overhead) = (Money::ZERO, Money::ZERO);
+            let mut covered = now;
+            for (step, sharers) in cuts {
+                now = now + Span::from_micros(step);
+                let shares = match sharers {
+                    0 => vec![(Category::Idle, None)],
+                    n => (1..=n).map(|n| (Category::Work, payer(n))).collect(),
+                };
+                let entries = settle_shared(&mut machine, now, shares);
+                for entry in &entries {
+                    prop_assert_eq!(entry.from, covered);
+                    prop_assert!(entry.amount >= Money::ZERO);
+                    covered = entry.to;
+                    match entry.build {
+                        Some(_) => builds += entry.amount,
+                        None => overhead += entry.amount,
+                    }
+                }
+                prop_assert_eq!(covered, now);
+                let amounts = entries.iter().skip(1).map(|entry| entry.amount.micros());
+                if let (Some(least), Some(most)) = (amounts.clone().min(), amounts.max()) {
+                    prop_assert!(most - least <= 1, "{least} to {most}");
+                }
+            }
+            let whole = machine.shape.price_usd_micro_per_hour.cost_of(now.since(machine.created_at));
+            prop_assert_eq!(builds + overhead, whole);
+        }
+
         /// However a machine's life is cut, the pieces cost what the whole costs, and cover it.
         #[test]
         fn pieces_add_up_to_the_whole(

@@ -67,6 +67,18 @@ pub struct ImageSpec {
     pub probes: BTreeMap<String, String>,
     /// How long a boot may take before it counts as failed.
     pub boot_timeout: Span,
+    /// Builds that a machine of it can run side by side, if its policy allows as many.
+    #[serde(default = "one_slot")]
+    pub slots: u32,
+}
+
+/// Most builds side by side that an image may allow: each is followed on a channel of its own of the
+/// machine's one connection, and a larger machine is better cut into several.
+pub const MOST_SLOTS: u32 = 64;
+
+/// Images of before machines could have several builds allow one.
+const fn one_slot() -> u32 {
+    1
 }
 
 /// How to log in to a machine of an image.

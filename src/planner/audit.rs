@@ -6,7 +6,8 @@ use crate::model::{BuildId, MachineId, Timestamp};
 
 use super::plan::{Action, Plan};
 use super::retire::is_held;
-use super::snapshot::{ImageIndex, MachineView, Phase, Queued, Snapshot};
+use super::slots::room;
+use super::snapshot::{ImageIndex, Phase, Queued, Snapshot};
 
 /// A plan that must not be executed: the planner has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,14 @@ pub enum Violation {
     /// A build is bound to a machine that cannot take one.
     #[error("{0} cannot take a build")]
     NotFree(MachineId),
+    /// A build that asks for a machine of its own would share one, or get one that has run others.
+    #[error("{build} is placed on {machine}, which it would not have to itself")]
+    NotAlone {
+        /// The build.
+        build: BuildId,
+        /// The machine.
+        machine: MachineId,
+    },
     /// A build is placed on an image that cannot build it, or that is not current.
     #[error("{build} is placed on image {image}, which is not a candidate")]
     NotACandidate {
@@ -62,6 +71,7 @@ pub fn audit(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
         builds: BTreeSet::new(),
         machines: BTreeSet::new(),
         launches: BTreeMap::new(),
+        taken: BTreeMap::new(),
         violations: Vec::new(),
     };
     for action in &plan.actions {
@@ -69,6 +79,13 @@ pub fn audit(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
     }
     check.limits();
     check.violations
+}
+
+const fn is_up_or_coming(phase: Phase) -> bool {
+    match phase {
+        Phase::Idle(_) | Phase::Busy | Phase::Coming { .. } => true,
+        Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => false,
+    }
 }
 
 impl Action {
@@ -82,12 +99,24 @@ impl Action {
     }
 }
 
+/// A machine as the actions so far leave it.
+#[derive(Clone, Copy)]
+struct Taken {
+    image: ImageIndex,
+    version: u32,
+    room: u32,
+    /// No build has ever been on it.
+    is_fresh: bool,
+}
+
 struct Check<'a> {
     snapshot: &'a Snapshot,
     now: Timestamp,
     builds: BTreeSet<BuildId>,
     machines: BTreeSet<MachineId>,
     launches: BTreeMap<ImageIndex, u32>,
+    /// Machines that get builds, and what those leave of their room.
+    taken: BTreeMap<MachineId, Taken>,
     violations: Vec<Violation>,
 }
 
@@ -95,15 +124,20 @@ impl Check<'_> {
     fn action(&mut self, action: &Action) {
         match action {
             Action::Bind { build, machine, .. } => {
-                self.machine_once(*machine);
-                let free =
-                    |phase| matches!(phase, Phase::Idle(_) | Phase::Coming { claimed: false });
-                self.take(Some(*build), *machine, free);
+                if !self.taken.contains_key(machine) {
+                    self.machine_once(*machine);
+                    self.look(*machine, is_up_or_coming);
+                }
+                self.fill(*build, *machine);
             }
             Action::Wake { claim, machine, .. } => {
                 self.machine_once(*machine);
-                let build = claim.map(|claim| claim.0);
-                self.take(build, *machine, |phase| matches!(phase, Phase::Asleep(_)));
+                self.look(*machine, |phase| matches!(phase, Phase::Asleep(_)));
+                match (claim, self.taken.get(machine).copied()) {
+                    (Some((build, _)), _) => self.fill(*build, *machine),
+                    (None, Some(woken)) => self.spare(*machine, woken.image, woken.version),
+                    (None, None) => self.violations.push(Violation::NotFree(*machine)),
+                }
                 if let Some(machine) = self.snapshot.machines.get(machine) {
                     *self.launches.entry(machine.image).or_default() += 1;
                 }
@@ -128,8 +162,16 @@ impl Check<'_> {
                 ..
             } => {
                 self.machine_once(*machine);
+                let slots = self.snapshot.image(*image).map_or(1, |view| view.slots);
+                let launched = Taken {
+                    image: *image,
+                    version: *version,
+                    room: slots.max(1),
+                    is_fresh: true,
+                };
+                self.taken.insert(*machine, launched);
                 match claim {
-                    Some((build, _)) => self.build(*build, *image, *version),
+                    Some((build, _)) => self.fill(*build, *machine),
                     None => self.spare(*machine, *image, *version),
                 }
                 *self.launches.entry(*image).or_default() += 1;
@@ -152,14 +194,51 @@ impl Check<'_> {
         }
     }
 
-    fn take(&mut self, build: Option<BuildId>, id: MachineId, free: impl Fn(Phase) -> bool) {
-        let free = |machine: &&MachineView| free(machine.phase);
-        let machine = self.snapshot.machines.get(&id).filter(free);
-        match (machine, build) {
-            (Some(machine), Some(build)) => self.build(build, machine.image, machine.version),
-            (Some(machine), None) => self.spare(id, machine.image, machine.version),
-            (None, _) => self.violations.push(Violation::NotFree(id)),
+    /// Takes note of a machine of the snapshot that is to get builds, if it is in the right phase.
+    fn look(&mut self, id: MachineId, is_right: impl Fn(Phase) -> bool) {
+        let Some(machine) = self.snapshot.machines.get(&id) else {
+            return;
+        };
+        if !is_right(machine.phase) {
+            return;
         }
+        let room = self
+            .snapshot
+            .image(machine.image)
+            .map_or(0, |image| room(image, machine));
+        let is_without_work = machine.claims == 0;
+        self.taken.insert(
+            id,
+            Taken {
+                image: machine.image,
+                version: machine.version,
+                // One without work takes one build, whatever it allows side by side.
+                room: room.max(u32::from(is_without_work && machine.phase != Phase::Busy)),
+                is_fresh: machine.builds_done == 0 && is_without_work,
+            },
+        );
+    }
+
+    /// Gives a machine a build.
+    fn fill(&mut self, build: BuildId, id: MachineId) {
+        let Some(taken) = self.taken.get(&id).copied().filter(|taken| taken.room > 0) else {
+            self.violations.push(Violation::NotFree(id));
+            return;
+        };
+        let queued = self.snapshot.queued.get(&build);
+        let class = queued.and_then(|queued| self.snapshot.classes.get(&queued.class));
+        let wants_fresh = class.is_some_and(|class| class.fresh);
+        if wants_fresh && !taken.is_fresh {
+            let machine = id;
+            self.violations.push(Violation::NotAlone { build, machine });
+        }
+        let after = Taken {
+            room: if wants_fresh { 0 } else { taken.room - 1 },
+            is_fresh: false,
+            ..taken
+        };
+        self.taken.insert(id, after);
+        self.build(build, taken.image, taken.version);
     }
 
     /// A machine to be at hand is of a current version.

@@ -4,7 +4,7 @@
 
 use crate::model::{MachineId, Reason};
 
-use super::plan::{Action, Blocked, Plan};
+use super::plan::{Action, Blocked, Plan, Waiting};
 use super::retire::Pool;
 use super::snapshot::{Limit, Snapshot};
 
@@ -16,7 +16,7 @@ pub(super) fn make_room(snapshot: &Snapshot, pool: &mut Pool, plan: &mut Plan) {
             .waiting
             .iter()
             .filter(|waiting| waiting.why == Blocked::Limit(place))
-            .map(|waiting| waiting.builds)
+            .map(|waiting| machines_for(snapshot, waiting))
             .sum();
         let ending: u32 = pool
             .ending
@@ -34,6 +34,15 @@ pub(super) fn make_room(snapshot: &Snapshot, pool: &mut Pool, plan: &mut Plan) {
             });
         }
     }
+}
+
+/// Machines that the builds of a class need, filled as far as its best image allows.
+fn machines_for(snapshot: &Snapshot, waiting: &Waiting) -> usize {
+    let class = snapshot.classes.get(&waiting.class);
+    let best = class.and_then(|class| class.candidates.first().filter(|_| !class.fresh));
+    let image = best.and_then(|candidate| snapshot.image(candidate.image));
+    let slots = image.map_or(1, |image| image.slots.max(1));
+    waiting.builds.div_ceil(usize::try_from(slots).unwrap_or(1))
 }
 
 fn longest_idle(limit: &Limit, pool: &mut Pool) -> Option<MachineId> {

@@ -16,6 +16,7 @@ mod plan;
 mod replay;
 mod report;
 mod retire;
+mod slots;
 mod snapshot;
 
 pub use audit::{Violation, audit};

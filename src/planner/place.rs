@@ -1,5 +1,6 @@
-//! Step 2: queued builds to machines: idle ones first, then ones that are coming anyway, then ones
-//! asleep, then launches on the cheapest fitting image that limits and capacity allow.
+//! Step 2: queued builds to machines: busy ones that have room first, then idle ones, then ones that
+//! are coming anyway, then ones asleep, then launches on the cheapest fitting image that limits and
+//! capacity allow.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,13 +10,15 @@ use crate::model::{AttemptId, BuildId, MachineId, Market, MarketChoice, Rate, Ti
 use super::plan::{Action, Blocked, Plan, Waiting};
 use super::retire::Pool;
 use super::snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, OfferingView, Paused, QueueKey, Snapshot,
+    Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, OfferingView, Paused, QueueKey,
+    Snapshot,
 };
 
 /// Places builds in queue order until nothing more can be placed.
 ///
-/// Nothing in the pool grows during a pass, so a class that was blocked once stays blocked: the
-/// pass looks at each class, and at each placed build, once. A blocked class never holds up another
+/// A class that was blocked once stays blocked: what the pool gains during a pass is room on machines
+/// that the class could have had alone, and did not fit. So the pass looks at each class, and at each
+/// placed build, once. A blocked class never holds up another
 /// one, which is work conservation; within a class the queue order is strict.
 pub(super) fn place(
     snapshot: &Snapshot,
@@ -40,7 +43,9 @@ pub(super) fn place(
         };
         match choose(snapshot, now, pool, cursor) {
             Ok(choice) => {
-                plan.actions.push(choice.into_action(key.build, fresh_id));
+                let action = choice.into_action(key.build, fresh_id);
+                pool.shared.placed(snapshot, cursor.class, &action, now);
+                plan.actions.push(action);
                 if let Some(next) = cursor.queue.next() {
                     heads.push(Reverse((next, place)));
                 }
@@ -161,7 +166,11 @@ fn choose(
     pool: &mut Pool,
     cursor: &mut Cursor<'_>,
 ) -> Result<Choice, Blocked> {
-    let ready = take_idle(snapshot, pool, cursor)
+    let ready = pool
+        .shared
+        .take_busy(snapshot, cursor.class)
+        .or_else(|| take_idle(snapshot, pool, cursor))
+        .or_else(|| pool.shared.take_coming(snapshot, cursor.class))
         .or_else(|| take_coming(snapshot, pool, cursor.class))
         .map(Choice::Machine);
     let choice = match ready.or_else(|| wake(snapshot, now, pool, cursor.class)) {
@@ -201,11 +210,13 @@ fn take_coming(snapshot: &Snapshot, pool: &mut Pool, class: &Class) -> Option<Ma
     })
 }
 
-/// Whether a machine is as fresh and as sure as a class needs it.
 fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
-    let Some(machine) = snapshot.machines.get(&machine) else {
-        return false;
-    };
+    let machine = snapshot.machines.get(&machine);
+    machine.is_some_and(|machine| suits(snapshot, class, machine))
+}
+
+/// Whether a machine is as fresh and as sure as a class needs it.
+pub(super) fn suits(snapshot: &Snapshot, class: &Class, machine: &MachineView) -> bool {
     // Where the policy knows spare capacity only, a last retry takes that, too.
     let only_spot = || {
         let image = snapshot.image(machine.image);

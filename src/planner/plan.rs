@@ -30,7 +30,8 @@ impl Plan {
 /// One decision, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Run a build on a machine that is idle, or that is coming without a build of its own.
+    /// Run a build on a machine that is idle or coming, or that runs others and has room for it; also
+    /// on one whose launch or waking comes before this in the plan.
     Bind {
         /// The queued build.
         build: BuildId,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{MachineId, Reason, Timestamp};
 
 use super::plan::{Action, Plan};
+use super::slots::Shared;
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
 
 /// Machines that may take a build, and the counts that limits look at.
@@ -17,6 +18,8 @@ pub(super) struct Pool {
     pub(super) coming: BTreeMap<ImageIndex, BTreeSet<(Timestamp, MachineId)>>,
     /// Machines asleep by image, the most recent first.
     pub(super) asleep: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    /// Machines that have builds and room for more.
+    pub(super) shared: Shared,
     /// Machines by image that run, in whatever phase, planned launches included.
     pub(super) count: BTreeMap<ImageIndex, u32>,
     /// Machines by image that are on their way out, planned drains included.
@@ -49,7 +52,11 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
 }
 
 /// Why a machine without a build must end now.
-fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Option<Reason> {
+pub(super) fn must_end(
+    snapshot: &Snapshot,
+    machine: &MachineView,
+    now: Timestamp,
+) -> Option<Reason> {
     match machine.phase {
         Phase::Idle(_) | Phase::Asleep(_) | Phase::Coming { claimed: false } => {}
         Phase::Coming { claimed: true } | Phase::Busy | Phase::FallingAsleep | Phase::Ending => {
@@ -113,8 +120,11 @@ fn add(
             }
         }
         Phase::Ending => *pool.ending.entry(machine.image).or_default() += 1,
-        // They have what they are for, or nothing can be done about them now.
-        Phase::Coming { claimed: true } | Phase::Busy | Phase::FallingAsleep => {}
+        Phase::Coming { claimed: true } | Phase::Busy => {
+            pool.shared.offer(snapshot, now, (id, machine));
+        }
+        // Nothing can be done about them now.
+        Phase::FallingAsleep => {}
     }
 }
 

@@ -163,6 +163,8 @@ pub struct ImageView {
     pub max_lifetime: Span,
     /// Builds after which its machines take no further one.
     pub max_builds: u32,
+    /// Builds that its machines may run side by side; none is as one.
+    pub slots: u32,
     /// No launches before this time, and why.
     pub paused: Option<Paused>,
     /// Where it can be launched, cheapest first.
@@ -237,6 +239,10 @@ pub struct MachineView {
     pub created_at: Timestamp,
     /// Builds that ended on it.
     pub builds_done: u32,
+    /// Builds that are bound to it.
+    pub claims: u32,
+    /// Builds that it has room for beside those; it is full whatever its policy says at none.
+    pub free: u32,
     /// Kept for a person until this time.
     pub held_until: Option<Timestamp>,
 }
@@ -244,14 +250,14 @@ pub struct MachineView {
 /// What a machine is doing, as far as decisions go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// On its way up; `claimed` when a build waits for it.
+    /// On its way up; `claimed` when builds wait for it.
     Coming {
         /// Whether a build is bound to it.
         claimed: bool,
     },
     /// Ready, without a build, since this time.
     Idle(Timestamp),
-    /// A build is bound to it.
+    /// Builds are bound to it.
     Busy,
     /// Stopped, ready to be woken, since this time.
     Asleep(Timestamp),

@@ -96,10 +96,16 @@ fn machine(snapshot: &mut Snapshot, id: u128, image: ImageIndex, phase: Phase) -
         phase,
         created_at: NOW - Span::from_secs(600),
         builds_done: 1,
+        claims: u32::from(has_build(phase)),
+        free: u32::from(!has_build(phase)),
         held_until: None,
     };
     snapshot.machines.insert(MachineId::from_bits(id), view);
     MachineId::from_bits(id)
+}
+
+const fn has_build(phase: Phase) -> bool {
+    matches!(phase, Phase::Busy | Phase::Coming { claimed: true })
 }
 
 fn idle_for(secs: u64) -> Phase {

@@ -239,14 +239,16 @@ impl Simulation<'_> {
         let is_up = |at| at <= self.at;
         if self.cloud.usable_at(number).is_some_and(is_up) {
             let name = machine.image.clone();
-            let claim = self.write(|draft| {
-                ready(draft, id, ENDPOINT)?;
+            let attempts = self.write(|draft| {
+                let attempts = ready(draft, id, ENDPOINT)?;
                 draft.books.launch_worked(&name);
-                Ok(draft.books.machines.get(&id).and_then(|m| m.state.claim()))
+                Ok(attempts)
             })?;
-            match claim {
-                Some((_, attempt)) => self.drive(attempt),
-                None => self.nudge(),
+            if attempts.is_empty() {
+                self.nudge();
+            }
+            for attempt in attempts {
+                self.drive(attempt);
             }
             return Ok(());
         }
@@ -387,7 +389,11 @@ impl Simulation<'_> {
         let why = "spot notice: it is taken back in two minutes";
         let after = self.write(|draft| Ok(interrupted(draft, id, why, INTERRUPTIONS)))?;
         match after {
-            AfterNotice::Stop(attempt) => self.ask_stop(attempt),
+            AfterNotice::Stop(attempts) => {
+                for attempt in attempts {
+                    self.ask_stop(attempt);
+                }
+            }
             AfterNotice::GiveUp => self.lose(id, &Loss::Reclaimed(why.to_owned()))?,
             AfterNotice::Known | AfterNotice::Nothing => {}
         }

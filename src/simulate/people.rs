@@ -284,11 +284,11 @@ impl Simulation<'_> {
             | MachineState::Booting { .. }
             | MachineState::Waking { .. } => self.bring_up(id),
             MachineState::Busy {
-                claim: (_, attempt),
-                instance,
-                ..
+                claims, instance, ..
             } => {
-                self.drive(*attempt);
+                for (_, attempt) in claims.as_slice() {
+                    self.drive(*attempt);
+                }
                 self.hear_again(instance);
             }
             MachineState::Idle { instance, .. } => self.hear_again(instance),

@@ -27,6 +27,7 @@ fn image(capability: &str) -> ImageSpec {
             price_usd_micro_per_hour: Rate::from_micros_per_hour(3_600_000),
         }],
         wish: None,
+        slots: 1,
         capabilities: BTreeMap::from([(capability.to_owned(), CapabilityValue::Flag(true))]),
         ready: None,
         probes: BTreeMap::new(),

@@ -206,6 +206,7 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
         ready: None,
         probes: BTreeMap::from([("python".to_owned(), "python3 -V".to_owned())]),
         boot_timeout: Span::from_secs(120),
+        slots: 1,
     };
     Image {
         name: name.to_owned(),

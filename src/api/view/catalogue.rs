@@ -96,6 +96,8 @@ pub struct ImageView {
     /// How long a boot may take before it counts as failed.
     #[schema(value_type = String, example = "2m")]
     pub boot_timeout: Span,
+    /// Builds that a machine of it can run side by side, if its policy allows as many.
+    pub slots: u32,
     /// When this version was applied.
     #[schema(value_type = String, format = DateTime)]
     pub applied_at: Timestamp,
@@ -117,6 +119,7 @@ impl From<Image> for ImageView {
             ready: spec.ready,
             probes: spec.probes,
             boot_timeout: spec.boot_timeout,
+            slots: spec.slots,
             applied_at: image.applied_at,
         }
     }

@@ -218,7 +218,7 @@ fn machine_value() -> Value {
         "zone": "us-east-1a", "market": "spot",
         "state": "busy", "since": "2026-11-21T08:01:00Z", "created_at": "2026-11-21T08:00:00Z",
         "instance": "4711", "address": "127.0.0.1:40022",
-        "build": "bld_01jd3x9k2v6q8w4e5r7t9y1s3f", "launched_for": null, "builds_done": 4,
+        "builds": ["bld_01jd3x9k2v6q8w4e5r7t9y1s3f", "bld_01jd3x9k2v6q8w4e5r7t9y1s3g"], "launched_for": null, "builds_done": 4,
         "reason": null,
         "hold": { "owner": "me", "reason": "flaky disk", "until": "2026-11-21T09:05:00Z" },
         "cost": { "micro_usd": 3_466, "text": "$" }, "age_millis": 300_000,
@@ -243,7 +243,7 @@ fn images_one_of_them_and_verdicts() {
             "shapes": [{ "name": "small", "vcpus": 2, "memory_mib": 2_048,
                          "price": { "micro_usd_per_hour": 41_600, "text": "$" } }],
             "capabilities": { "cc": ["true"], "docker": ["false"], "python": ["3.11.9", "3.12.4"] },
-            "ready": "true", "probes": { "python": "python3 --version" }, "boot_timeout": "1m",
+            "ready": "true", "probes": { "python": "python3 --version" }, "boot_timeout": "1m", "slots": 4,
             "applied_at": "2026-11-20T08:00:00Z",
         })
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::books::ready;
-use crate::model::{Change, Endpoint, MachineKeys, Span};
+use crate::model::{AttemptId, Change, Endpoint, MachineKeys, Span};
 use crate::remote::{RemoteError, Session};
 
 use super::super::engine::Engine;
@@ -28,12 +28,13 @@ enum Step {
 }
 
 impl Engine {
-    /// Waits until the machine answers at one of its endpoints and is ready, and records that.
+    /// Waits until the machine answers at one of its endpoints and is ready, and records that; the
+    /// attempts that begin now.
     pub(super) async fn become_ready(
         self: &Arc<Self>,
         boot: &mut Boot,
         endpoints: &[Endpoint],
-    ) -> Result<(), NotUp> {
+    ) -> Result<Vec<AttemptId>, NotUp> {
         // Read once: a fresh machine is tried dozens of times.
         let keys = self.stored_keys(boot.id).await?;
         let endpoint = loop {
@@ -109,23 +110,23 @@ impl Engine {
         boot: &Boot,
         endpoint: Endpoint,
         keys: MachineKeys,
-    ) -> Result<(), NotUp> {
+    ) -> Result<Vec<AttemptId>, NotUp> {
         let keys = self.keys_when_ready(keys)?;
-        let (is_up, recorded) = self.write(|draft| {
-            ready(draft, boot.id, endpoint)?;
+        let ((is_up, attempts), recorded) = self.write(|draft| {
+            let attempts = ready(draft, boot.id, endpoint)?;
             let machine = draft.books.machines.get(&boot.id);
             let is_up = machine.is_some_and(|machine| machine.state.endpoint().is_some());
             if is_up {
                 draft.record(Change::PutMachineKeys(keys.clone()));
             }
             draft.books.launch_worked(&boot.image.name);
-            Ok(is_up)
+            Ok((is_up, attempts))
         })?;
         if is_up && keys.next.is_some() {
             self.spawn(Arc::clone(self).own_keys(keys, recorded));
         } else {
             self.leave(recorded);
         }
-        Ok(())
+        Ok(attempts)
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
-    Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint, Entry, Event, EventKind,
-    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark, Login,
-    Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator, Outcome,
-    PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement, Secret,
-    Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
+    Capabilities, CapabilityValue, Category, Claims, Constraint, Cursor, Endpoint, Entry, Event,
+    EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark,
+    Login, Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator,
+    Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement,
+    Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
     TokenId, TokenRole,
 };
 
@@ -274,16 +274,19 @@ impl Samples {
         };
         let claim = (build_id(n), attempt_id(n));
         match n % 9 {
-            0 => MachineState::Intended { claim: Some(claim) },
+            0 => MachineState::Intended {
+                claims: claim.into(),
+            },
             1 => MachineState::Booting {
                 instance,
-                claim: None,
+                claims: Claims::default(),
             },
             2 => MachineState::Idle { instance, endpoint },
             3 => MachineState::Busy {
                 instance,
                 endpoint,
-                claim,
+                claims: Claims::from(claim).with((build_id(n + 1), attempt_id(n + 1))),
+                ends: Some(Reason::Failed(NASTY.to_owned())),
             },
             6 => MachineState::FallingAsleep {
                 instance,
@@ -292,7 +295,7 @@ impl Samples {
             7 => MachineState::Asleep { instance },
             8 => MachineState::Waking {
                 instance,
-                claim: Some(claim),
+                claims: claim.into(),
             },
             4 => MachineState::Draining {
                 instance: Some(instance),
@@ -367,6 +370,7 @@ impl Samples {
                 ready: Some("true".to_owned()),
                 probes: map(1),
                 boot_timeout: Span::from_secs(120),
+                slots: 3,
             },
             applied_at: time(22),
             rev: 0,
