@@ -13,23 +13,28 @@
 //! and `invariants` looks on.
 
 mod attempts;
+mod check;
 mod cloud;
 mod coverage;
 mod dice;
 mod events;
 mod faults;
+mod invariants;
 mod machines;
 mod people;
 mod record;
 mod rows;
 mod run;
 mod scenario;
+mod seeds;
 mod simulation;
 
+pub use check::{Checked, Failure, check};
 pub use coverage::{Coverage, Situation};
 pub use faults::{Disturbance, Faults};
 pub use run::{Decide, Planner, Progress, SimulationError, run};
 pub use scenario::{CloudModel, EndedBuild, MachineLife, Outcome, Scenario, Work};
+pub use seeds::scenario as seeded;
 
 #[cfg(test)]
 mod tests;
