@@ -58,6 +58,23 @@ fn window(days: [u8; 7], (from, to): (u16, u16), running: u32, asleep: u32) -> W
     }
 }
 
+fn warm_tier() -> Warm {
+    let office = WarmWindow {
+        time_zone: "Europe/Berlin".to_owned(),
+        ..window([1, 1, 1, 1, 1, 0, 0], (480, 1_080), 2, 3)
+    };
+    Warm {
+        windows: vec![
+            office,
+            window([1, 0, 1, 0, 0, 1, 1], (1_320, 360), 1, 0),
+            window([1; 7], (0, 1_440), 0, 1),
+        ],
+        forecast: true,
+        max_cost_per_day: Some(Money::from_micros(2_000_000)),
+        max_age: Some(Span::from_secs(12 * 3_600)),
+    }
+}
+
 fn everything() -> PolicySpec {
     let hours = |hours: u64| Span::from_secs(hours * 3_600);
     let dollars = |dollars: i64| Money::from_micros(dollars * 1_000_000);
@@ -81,20 +98,6 @@ fn everything() -> PolicySpec {
         at_limit: AtLimit::Hold,
         roll_over: Money::ZERO,
     };
-    let office = WarmWindow {
-        time_zone: "Europe/Berlin".to_owned(),
-        ..window([1, 1, 1, 1, 1, 0, 0], (480, 1_080), 2, 3)
-    };
-    let warm = Warm {
-        windows: vec![
-            office,
-            window([1, 0, 1, 0, 0, 1, 1], (1_320, 360), 1, 0),
-            window([1; 7], (0, 1_440), 0, 1),
-        ],
-        forecast: true,
-        max_cost_per_day: Some(dollars(2)),
-        max_age: Some(hours(12)),
-    };
     PolicySpec {
         projects: vec!["web".to_owned(), "lib-*".to_owned()],
         images: vec!["debian-12".to_owned()],
@@ -110,7 +113,7 @@ fn everything() -> PolicySpec {
         sleep: Some(SleepKind::Stop),
         max_asleep: Some(4),
         asleep_timeout: Some(hours(72)),
-        warm: Some(warm),
+        warm: Some(warm_tier()),
         market: Some(MarketChoice::SpotWithFallback),
         on_demand: Some(OnDemandWhen {
             longer_than: Some(hours(2)),
