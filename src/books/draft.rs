@@ -40,6 +40,7 @@ enum Touched {
 
 impl<'a> Draft<'a> {
     pub(crate) const fn new(books: &'a mut Books, now: Timestamp) -> Self {
+        books.spend.seen = now;
         Self {
             books,
             now,
@@ -246,6 +247,7 @@ impl<'a> Draft<'a> {
         if let Some((category, payer)) = bill
             && let Some(entry) = ledger::settle(&mut machine, self.now, category, payer)
         {
+            self.books.count_entry(&entry, &machine, self.now);
             self.changes.push(Change::AppendEntry(entry));
         }
         if let Some(rate) = rate_of(&machine) {

@@ -1,9 +1,10 @@
 //! Checks a plan against its snapshot before execution: the invariants as code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::model::{BuildId, MachineId, Timestamp};
+use crate::model::{BuildId, MachineId, Money, Timestamp};
 
+use super::audit_limits::over_limits;
 use super::plan::{Action, Plan};
 use super::retire::is_held;
 use super::snapshot::{ImageIndex, MachineView, Phase, Queued, Snapshot};
@@ -42,15 +43,25 @@ pub enum Violation {
     /// A machine with a build, or one that a person keeps, would be drained.
     #[error("{0} has a build or is held, and would be drained or put to sleep")]
     DrainsWork(MachineId),
-    /// The launches exceed a limit.
-    #[error("limit {limit:?} of {max} machines would be exceeded: {planned}")]
+    /// The plan exceeds a limit.
+    #[error("limit {limit:?} of {max} {quota} would be exceeded: {planned}")]
     OverLimit {
         /// The limit's name.
         limit: String,
+        /// What it counts.
+        quota: &'static str,
         /// Its value.
-        max: u32,
-        /// Machines after the plan.
-        planned: u32,
+        max: u64,
+        /// As many after the plan.
+        planned: u64,
+    },
+    /// The plan exceeds a budget.
+    #[error("budget {budget:?} would be exceeded by {by}")]
+    OverBudget {
+        /// The budget's name.
+        budget: String,
+        /// By how much, if all goes as badly as it may.
+        by: Money,
     },
 }
 
@@ -61,13 +72,12 @@ pub fn audit(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
         now,
         builds: BTreeSet::new(),
         machines: BTreeSet::new(),
-        launches: BTreeMap::new(),
         violations: Vec::new(),
     };
     for action in &plan.actions {
         check.action(action);
     }
-    check.limits();
+    check.violations.extend(over_limits(snapshot, plan, now));
     check.violations
 }
 
@@ -87,7 +97,6 @@ struct Check<'a> {
     now: Timestamp,
     builds: BTreeSet<BuildId>,
     machines: BTreeSet<MachineId>,
-    launches: BTreeMap<ImageIndex, u32>,
     violations: Vec<Violation>,
 }
 
@@ -104,9 +113,6 @@ impl Check<'_> {
                 self.machine_once(*machine);
                 let build = claim.map(|claim| claim.0);
                 self.take(build, *machine, |phase| matches!(phase, Phase::Asleep(_)));
-                if let Some(machine) = self.snapshot.machines.get(machine) {
-                    *self.launches.entry(machine.image).or_default() += 1;
-                }
             }
             Action::GiveUp { build, .. } => {
                 if !self.builds.insert(*build) {
@@ -132,7 +138,6 @@ impl Check<'_> {
                     Some((build, _)) => self.build(*build, *image, *version),
                     None => self.spare(*machine, *image, *version),
                 }
-                *self.launches.entry(*image).or_default() += 1;
             }
             Action::Drain { machine, .. } => {
                 self.machine_once(*machine);
@@ -203,31 +208,6 @@ impl Check<'_> {
             .is_some_and(|machine| without_work(machine.phase) && !is_held(machine, self.now));
         if !drainable {
             self.violations.push(Violation::DrainsWork(id));
-        }
-    }
-
-    fn limits(&mut self) {
-        for limit in &self.snapshot.limits {
-            let covered = |image: &ImageIndex| u32::from(limit.covers(*image));
-            let present: u32 = self
-                .snapshot
-                .machines
-                .values()
-                .filter(|m| !matches!(m.phase, Phase::Asleep(_)))
-                .map(|m| covered(&m.image))
-                .sum();
-            let launched: u32 = self
-                .launches
-                .iter()
-                .map(|(i, count)| covered(i) * count)
-                .sum();
-            if launched > 0 && present + launched > limit.machines {
-                self.violations.push(Violation::OverLimit {
-                    limit: limit.name.clone(),
-                    max: limit.machines,
-                    planned: present + launched,
-                });
-            }
         }
     }
 }
