@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::books::Applied;
+use crate::books::{Applied, Approval, BudgetReport};
 use crate::model::{
     Build, BuildId, Image, Machine, MachineId, Pipeline, PipelineId, Policy, Token, TokenRole,
 };
@@ -124,6 +124,10 @@ pub trait Desk: Send + Sync + std::fmt::Debug {
     async fn record_plan(&self) -> Result<RecordedPass, DeskError>;
     /// What the planner would do now.
     async fn plan(&self) -> Result<PlanReport, DeskError>;
+    /// How all budgets stand.
+    async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError>;
+    /// Adds to a budget's amount for its present window.
+    async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError>;
     /// Why a build stands where it stands.
     async fn explain(&self, id: BuildId) -> Result<Explanation, DeskError>;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::books::Applied;
+use crate::books::{Applied, Approval, BudgetReport};
 use crate::model::{
     Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Secret,
     Token, TokenId, TokenRole,
@@ -169,6 +169,14 @@ impl Desk for FrontDesk {
         let mut fresh = || self.engine.parts.ids.bits(now);
         let plan = planner::plan(&books.snapshot, now, &mut fresh);
         Ok(planner::render(&books.snapshot, &plan, now))
+    }
+
+    async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError> {
+        self.engine.budget_reports().await
+    }
+
+    async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError> {
+        self.engine.approve(approval, who).await
     }
 
     async fn explain(&self, id: BuildId) -> Result<Explanation, DeskError> {

@@ -13,6 +13,7 @@
 mod attempt;
 mod boot_failure;
 mod bring_up;
+mod budgets;
 mod catalogue;
 mod desk;
 mod ending;

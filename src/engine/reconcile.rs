@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::books::{Effect, record};
+use crate::books::{Effect, Looked, look_at_budgets, record};
 use crate::model::{IllegalTransition, MachineId, MachineKeys, Span, Timestamp};
 use crate::planner::{self, Plan, RecordedPass, Snapshot, Violation};
 use crate::remote::machine_keys;
@@ -38,7 +38,9 @@ impl Engine {
         let begun = self.parts.clock.now();
         let mut plan = Plan::default();
         let mut violations = Vec::new();
+        let mut looked = Looked::default();
         let (effects, pending) = self.write(|draft| {
+            looked = look_at_budgets(draft)?;
             (plan, violations) = self.decide(&draft.books.snapshot, draft.now);
             if !violations.is_empty() {
                 return Ok(Vec::new());
@@ -55,7 +57,12 @@ impl Engine {
         }
         let took = self.parts.clock.now().since(begun);
         metrics::histogram!("dormouse_plan_seconds").record(took.to_std().as_secs_f64());
-        if effects.is_empty() {
+        metrics::counter!("dormouse_budget_warnings_total").increment(looked.warnings);
+        if let Some(at) = looked.next {
+            plan.wake(at);
+        }
+        let stop = looked.stop;
+        if effects.is_empty() && stop.is_empty() {
             // A build that was bound to a machine on its way up needs nothing to be done, but its
             // commit may fail as any other.
             self.leave(pending);
@@ -66,6 +73,9 @@ impl Engine {
                 if engine.durable(pending).await.is_ok() {
                     for effect in effects {
                         engine.carry_out(effect);
+                    }
+                    for attempt in stop {
+                        engine.wake_driver(attempt);
                     }
                 }
             });

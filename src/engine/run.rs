@@ -50,6 +50,7 @@ impl Engine {
         books.know_providers(self.skills());
         books.count_failures(ended, self.parts.settings.failure_budget);
         books.snapshot.capacity_wait = Some(self.parts.settings.capacity_wait);
+        self.know_past(&mut books).await?;
         self.begin_epoch(epoch.clone(), books);
         self.adopt();
         for provider in self.parts.providers.values() {

@@ -27,7 +27,7 @@ mod transition;
 mod version;
 
 pub use attempt::{Attempt, AttemptState, Cursor, Outcome, StepRecord};
-pub use budget::{AtLimit, Budget, BudgetEach, Period};
+pub use budget::{AtLimit, Budget, BudgetEach, BudgetNews, BudgetNote, BudgetPart, Period};
 pub use build::{Build, BuildResult, BuildSpec, BuildState, Cancel, Pipeline, Step};
 pub use capability::{Capabilities, CapabilityValue};
 pub use catalogue::{Image, ImageSpec, ImageState, Login, MOST_SLOTS, Shape};
@@ -38,7 +38,7 @@ pub use id::{AttemptId, BuildId, IdParseError, LaunchId, MachineId, PackId, Pipe
 pub use ledger::{Category, Entry};
 pub use log::{Extent, LineMark};
 pub use machine::{
-    Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
+    AtMost, Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
 };
 pub use money::{Money, MoneyParseError, Rate};
 pub use offering::{Launch, Market, Offering, Pool, ShapeWish};

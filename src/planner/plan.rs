@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, SleepKind, Timestamp};
+use crate::model::{
+    AttemptId, BuildId, BuildResult, MachineId, Market, Reason, SleepKind, Timestamp,
+};
 
+use super::budgets::NoRoom;
+use super::limits::Reached;
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
 use super::{expire, give_up, make_room, place, retire};
 
@@ -22,7 +26,7 @@ pub struct Plan {
 
 impl Plan {
     /// Asks to be made again at `at`, if nothing earlier was asked.
-    pub(super) fn wake(&mut self, at: Timestamp) {
+    pub fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 }
@@ -71,10 +75,12 @@ pub enum Action {
         /// How.
         how: SleepKind,
     },
-    /// End a build: no machine was to be had for it for too long.
+    /// End a build: no machine, or no money, was to be had for it.
     GiveUp {
         /// The queued build.
         build: BuildId,
+        /// What it ends as.
+        result: BuildResult,
         /// Why, for people.
         reason: String,
     },
@@ -105,8 +111,10 @@ pub struct Waiting {
 pub enum Blocked {
     /// No image of the catalogue can build them.
     NoImage,
-    /// The limit at this place of `Snapshot::limits` is reached.
-    Limit(usize),
+    /// A limit is reached.
+    Limit(Reached),
+    /// A budget has no room.
+    Budget(NoRoom),
     /// Launches of all fitting images are paused; the first is tried again then.
     Paused(ImageIndex, Paused),
     /// There is no capacity for any fitting image; the first pool is tried again then.

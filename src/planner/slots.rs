@@ -11,7 +11,7 @@ use crate::model::{MachineId, Market, Rate, Timestamp};
 use super::place::suits;
 use super::plan::Action;
 use super::retire::{is_held, must_end};
-use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Phase, Snapshot};
+use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Meter, Phase, Snapshot};
 
 /// Machines with builds and room, as far as a pass has come.
 #[derive(Debug, Default)]
@@ -82,13 +82,25 @@ impl Shared {
     }
 
     /// The machine that runs builds and takes one more of a class, if there is one.
-    pub(super) fn take_busy(&mut self, snapshot: &Snapshot, class: &Class) -> Option<MachineId> {
-        take(&mut self.busy, &self.changed, snapshot, class)
+    /// `accepts` has the last word.
+    pub(super) fn take_busy(
+        &mut self,
+        snapshot: &Snapshot,
+        class: &Class,
+        accepts: &mut dyn FnMut(&MachineView) -> bool,
+    ) -> Option<(MachineId, MachineView)> {
+        take(&mut self.busy, &self.changed, (snapshot, class), accepts)
     }
 
     /// The machine on its way up for other builds that takes one more of a class, if there is one.
-    pub(super) fn take_coming(&mut self, snapshot: &Snapshot, class: &Class) -> Option<MachineId> {
-        take(&mut self.coming, &self.changed, snapshot, class)
+    /// `accepts` has the last word.
+    pub(super) fn take_coming(
+        &mut self,
+        snapshot: &Snapshot,
+        class: &Class,
+        accepts: &mut dyn FnMut(&MachineView) -> bool,
+    ) -> Option<(MachineId, MachineView)> {
+        take(&mut self.coming, &self.changed, (snapshot, class), accepts)
     }
 
     /// Notes that a build of a class was placed: its machine may have room for another one.
@@ -112,11 +124,14 @@ impl Shared {
                 image,
                 version,
                 market,
+                offerings,
                 ..
             } => {
-                let slots = snapshot.image(*image).map_or(1, |image| image.slots.max(1));
+                let view = snapshot.image(*image);
+                let slots = view.map_or(1, |image| image.slots.max(1));
+                let meter = snapshot.meter(*image, offerings, now);
                 let launch = (*image, *version, *market);
-                (*machine, launched(launch, slots, now))
+                (*machine, launched(launch, slots, meter))
             }
             Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => return,
         };
@@ -148,7 +163,7 @@ impl Shared {
 fn launched(
     (image, version, market): (ImageIndex, u32, Market),
     slots: u32,
-    now: Timestamp,
+    meter: Meter,
 ) -> MachineView {
     MachineView {
         image,
@@ -159,7 +174,8 @@ fn launched(
         is_interrupted: false,
         project: None,
         phase: Phase::Coming { claimed: false },
-        created_at: now,
+        created_at: meter.coming_since,
+        meter,
         builds_done: 0,
         claims: 0,
         free: slots,
@@ -170,22 +186,22 @@ fn launched(
 fn take(
     machines: &mut BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
     changed: &BTreeMap<MachineId, MachineView>,
-    snapshot: &Snapshot,
-    class: &Class,
-) -> Option<MachineId> {
+    (snapshot, class): (&Snapshot, &Class),
+    accepts: &mut dyn FnMut(&MachineView) -> bool,
+) -> Option<(MachineId, MachineView)> {
     // One that has a build is not fresh.
     if machines.is_empty() || class.fresh {
         return None;
     }
     class.candidates.iter().find_map(|candidate| {
         let with_room = machines.get_mut(&candidate.image)?;
-        let fits = |key: &&ShareKey| {
+        let fitting = |key: &ShareKey| {
             let known = changed.get(&key.machine);
-            let view = known.or_else(|| snapshot.machines.get(&key.machine));
-            view.is_some_and(|view| suits(snapshot, class, view))
+            let view = known.or_else(|| snapshot.machines.get(&key.machine))?;
+            (suits(snapshot, class, view) && accepts(view)).then_some((*key, *view))
         };
-        let found = with_room.iter().find(fits).copied()?;
-        with_room.remove(&found);
-        Some(found.machine)
+        let (key, view) = with_room.iter().find_map(fitting)?;
+        with_room.remove(&key);
+        Some((key.machine, view))
     })
 }

@@ -89,6 +89,7 @@ impl Watch {
                 | Change::InsertPolicy(_)
                 | Change::InsertExtent(_)
                 | Change::AppendEntry(_)
+                | Change::AppendBudgetNote(_)
                 | Change::AppendEvent(_)
                 | Change::InsertToken(_)
                 | Change::RevokeToken(..) => {}
@@ -252,23 +253,20 @@ fn look_at_claims(books: &Books) -> Result<(), String> {
             ));
         }
         let holder = books.machines.get(&machine);
-        if holder.and_then(|m| m.state.claim()) != Some((id, attempt)) {
+        if !holder.is_some_and(|m| m.state.claims().contains(&(id, attempt))) {
             return Err(format!(
                 "{id} is bound to {machine}, which does not have it"
             ));
         }
     }
-    let claimed = books
-        .machines
-        .values()
-        .filter(|m| m.state.claim().is_some());
-    let claimed = claimed.count();
+    let claims = books.machines.values().map(|m| m.state.claims().len());
+    let claimed: usize = claims.sum();
     if claimed == bound && books.attempts.len() == bound {
         return Ok(());
     }
     let attempts = books.attempts.len();
     Err(format!(
-        "{bound} builds are bound, {claimed} machines claimed, {attempts} attempts open"
+        "{bound} builds are bound, {claimed} claims of machines, {attempts} attempts open"
     ))
 }
 

@@ -94,6 +94,7 @@ impl Record {
                 | Change::UpdateImage(..)
                 | Change::InsertPolicy(_)
                 | Change::InsertExtent(_)
+                | Change::AppendBudgetNote(_)
                 | Change::InsertToken(_)
                 | Change::RevokeToken(..) => {}
             }
@@ -178,14 +179,15 @@ impl Record {
         else {
             return;
         };
-        coverage.note(match result {
+        let situation = match result {
             BuildResult::Success => Situation::Success,
             BuildResult::Failure => Situation::Failure,
             BuildResult::Canceled => Situation::Canceled,
             BuildResult::TimedOut => Situation::TimedOut,
             BuildResult::InfraFailure => Situation::InfraFailure,
-            BuildResult::Skipped => Situation::Skipped,
-        });
+            BuildResult::Skipped | BuildResult::OverBudget => Situation::Skipped,
+        };
+        coverage.note(situation);
         let Some(work) = self.works.remove(&build.id) else {
             return;
         };

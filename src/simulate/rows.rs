@@ -74,6 +74,7 @@ impl Rows {
             | Change::DeleteMachineKeys(_)
             | Change::InsertExtent(_)
             | Change::AppendEntry(_)
+            | Change::AppendBudgetNote(_)
             | Change::AppendEvent(_)
             | Change::InsertToken(_)
             | Change::RevokeToken(..) => true,

@@ -64,6 +64,7 @@ fn image(capability: &str, dice: &mut Dice) -> ImageSpec {
         description: String::new(),
         provider: "cloud".to_owned(),
         reference: serde_json::Value::Null,
+        slots: 1,
         login: Login {
             user: "build".to_owned(),
         },

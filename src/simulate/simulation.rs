@@ -351,7 +351,8 @@ impl<'a> Simulation<'a> {
         }
         for waiting in &plan.waiting {
             self.coverage.note(match waiting.why {
-                Blocked::NoImage => continue,
+                // Days have no budgets yet.
+                Blocked::NoImage | Blocked::Budget(_) => continue,
                 Blocked::Limit(_) => Situation::WaitsForLimit,
                 Blocked::Paused(_, paused) => match paused.why {
                     PauseReason::Breaker => Situation::WaitsForBreaker,

@@ -18,6 +18,7 @@ mod invariants;
 mod launch;
 mod lifetime;
 mod logs;
+mod money;
 mod quiet;
 mod replays;
 mod restart;

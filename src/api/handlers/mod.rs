@@ -1,5 +1,6 @@
 //! One file per kind of thing; each handler reads, asks, and translates.
 
+pub(super) mod budgets;
 pub(super) mod builds;
 pub(super) mod catalogue;
 pub(super) mod events;

@@ -71,14 +71,17 @@ pub enum ResultWord {
     InfraFailure,
     /// A build that it needs did not succeed.
     Skipped,
+    /// A budget had no more for it.
+    OverBudget,
 }
 
 impl ResultWord {
     /// The order in which one result speaks for many: what a person must look at comes first, and
     /// a skipped build is only ever the consequence of another.
-    pub const WORST_FIRST: [Self; 6] = [
+    pub const WORST_FIRST: [Self; 7] = [
         Self::InfraFailure,
         Self::Failure,
+        Self::OverBudget,
         Self::TimedOut,
         Self::Canceled,
         Self::Skipped,
@@ -94,6 +97,7 @@ impl ResultWord {
             Self::TimedOut => "timed_out",
             Self::InfraFailure => "infra_failure",
             Self::Skipped => "skipped",
+            Self::OverBudget => "over_budget",
         }
     }
 }
@@ -107,6 +111,7 @@ impl From<BuildResult> for ResultWord {
             BuildResult::TimedOut => Self::TimedOut,
             BuildResult::InfraFailure => Self::InfraFailure,
             BuildResult::Skipped => Self::Skipped,
+            BuildResult::OverBudget => Self::OverBudget,
         }
     }
 }
@@ -120,6 +125,7 @@ impl From<ResultWord> for BuildResult {
             ResultWord::TimedOut => Self::TimedOut,
             ResultWord::InfraFailure => Self::InfraFailure,
             ResultWord::Skipped => Self::Skipped,
+            ResultWord::OverBudget => Self::OverBudget,
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod amount;
 mod attempt;
+mod budget;
 mod build;
 mod catalogue;
 mod cost;
@@ -26,6 +27,7 @@ mod token;
 
 pub use amount::{MoneyView, RateView};
 pub use attempt::{AttemptView, OutcomeKind, OutcomeView, StepTimes};
+pub use budget::{ApproveBudget, BudgetState, BudgetView};
 pub use build::{
     BuildDetail, BuildStateWord, BuildSummary, CancelView, ResultWord, StepState, StepView,
 };

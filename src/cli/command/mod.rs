@@ -10,6 +10,8 @@ use super::report::{Outcome, Report};
 
 mod apply;
 mod bench;
+mod budget;
+mod budgets;
 mod build;
 mod builds;
 mod cancel;
@@ -70,6 +72,8 @@ pub(super) enum Command {
     Policy(policy::Policy),
     Events(events::Events),
     Cost(cost::Cost),
+    Budgets(budgets::Budgets),
+    Budget(budget::Budget),
     #[cfg(feature = "ec2")]
     Sweep(sweep::Sweep),
     Token(token::Token),
@@ -118,6 +122,8 @@ impl Command {
             Self::Policy(command) => on_this_thread(command.run(ctx)),
             Self::Events(command) => on_this_thread(command.run(ctx)),
             Self::Cost(command) => on_this_thread(command.run(ctx)),
+            Self::Budgets(command) => on_this_thread(command.run(ctx)),
+            Self::Budget(command) => on_this_thread(command.run(ctx)),
             #[cfg(feature = "ec2")]
             Self::Sweep(command) => on_this_thread(command.run(ctx)),
             Self::Token(command) => on_this_thread(command.run(ctx)),

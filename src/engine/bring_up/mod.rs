@@ -12,7 +12,8 @@ use backoff::backoff::Backoff;
 
 use crate::books::{is_coming, launched};
 use crate::model::{
-    AttemptId, Endpoint, Image, InstanceId, Machine, MachineId, MachineState, Market, Span, Timestamp,
+    AttemptId, Endpoint, Image, InstanceId, Machine, MachineId, MachineState, Market, Span,
+    Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
 use crate::remote::RemoteError;
