@@ -23,13 +23,18 @@ fn declare(world: &mut World, name: &str, spec: PolicySpec) {
     let versions = world.read(async |store| store.policies(Some(name)).await);
     let policy = Policy {
         name: name.to_owned(),
-        version: versions.unwrap().first().map_or(1, |policy| policy.version + 1),
+        version: versions
+            .unwrap()
+            .first()
+            .map_or(1, |policy| policy.version + 1),
         spec,
         applied_at: world.now(),
         rev: 0,
     };
     let changes = vec![Change::InsertPolicy(policy)];
-    world.read(async |store| store.commit(changes).await).unwrap();
+    world
+        .read(async |store| store.commit(changes).await)
+        .unwrap();
     world.kill_and_restart();
 }
 
@@ -95,7 +100,10 @@ fn look(world: &World, project: &str) -> Seen {
     Seen {
         machines: u32::try_from(up.len()).unwrap(),
         vcpus: up.iter().map(|m| m.shape.vcpus).sum(),
-        rate: up.iter().map(|m| m.shape.price_usd_micro_per_hour.micros_per_hour()).sum(),
+        rate: up
+            .iter()
+            .map(|m| m.shape.price_usd_micro_per_hour.micros_per_hour())
+            .sum(),
         builds: builds.count(),
         launches: launched.count(),
     }
@@ -125,7 +133,9 @@ fn no_limit_is_exceeded_whatever_fails() {
         LaunchTrouble::LostBefore,
         LaunchTrouble::Late(secs(30)),
     ]);
-    world.cloud.boot_next("linux", [Boot::Never, Boot::Dies(secs(5), secs(40))]);
+    world
+        .cloud
+        .boot_next("linux", [Boot::Never, Boot::Dies(secs(5), secs(40))]);
     let web = submit(&world, "web", 12, "sleep 90s", "1h");
     let docs = submit(&world, "docs", 6, "sleep 30s", "1h");
     let mut most = Seen::default();
@@ -141,8 +151,18 @@ fn no_limit_is_exceeded_whatever_fails() {
         world.builds().iter().all(|build| build.state.is_finished())
     });
     assert!(moments > 50, "{moments}");
-    assert!(most.machines <= 4 && most.vcpus <= 6, "{} {}", most.machines, most.vcpus);
-    assert!(most.rate <= 2_000_000 && most.builds <= 3, "{} {}", most.rate, most.builds);
+    assert!(
+        most.machines <= 4 && most.vcpus <= 6,
+        "{} {}",
+        most.machines,
+        most.vcpus
+    );
+    assert!(
+        most.rate <= 2_000_000 && most.builds <= 3,
+        "{} {}",
+        most.rate,
+        most.builds
+    );
     assert!(most.launches <= 14, "{}", most.launches);
     // They were reached, so the test could have failed.
     assert_eq!((most.builds, most.launches >= 12), (3, true));
@@ -163,7 +183,11 @@ fn launches_of_the_last_hour_are_remembered_over_a_restart() {
     let begun = world.now();
     let first = submit(&world, "web", 3, "echo done", "1h");
     world.until("two are done", secs(600), |world| {
-        first.iter().filter(|id| world.build(**id).state.is_finished()).count() == 2
+        first
+            .iter()
+            .filter(|id| world.build(**id).state.is_finished())
+            .count()
+            == 2
     });
     world.kill_and_restart();
     assert_eq!(world.all_machines().len(), 2);
@@ -184,10 +208,15 @@ fn a_build_that_reaches_its_cap_is_stopped_with_its_log() {
     world.until_done();
     let (result, reason) = world.result(long);
     assert_eq!(result, OverBudget, "{reason}");
-    assert!(reason.contains("\"money\"") && reason.contains("$0.010000"), "{reason}");
+    assert!(
+        reason.contains("\"money\"") && reason.contains("$0.010000"),
+        "{reason}"
+    );
     assert_eq!(world.log(long), "begun\n");
     assert_eq!(world.result(short).0, Success);
-    let cost = world.read(async |store| store.build_cost(long).await).unwrap();
+    let cost = world
+        .read(async |store| store.build_cost(long).await)
+        .unwrap();
     // A quantum of a minute more: $0.003.
     let spent = cost.total.micros();
     assert!((10_000..13_000).contains(&spent), "{spent}");
@@ -203,7 +232,9 @@ fn a_pipeline_that_reaches_its_cap_is_stopped_as_a_whole() {
     let mut spent = 0;
     for id in &builds {
         assert_eq!(world.result(*id).0, OverBudget, "{:?}", world.result(*id));
-        let cost = world.read(async |store| store.build_cost(*id).await).unwrap();
+        let cost = world
+            .read(async |store| store.build_cost(*id).await)
+            .unwrap();
         spent += cost.total.micros();
     }
     assert!((20_000..20_000 + 3 * 3_000).contains(&spent), "{spent}");
@@ -222,10 +253,22 @@ fn a_budget_holds_builds_until_somebody_approves_or_the_day_ends() {
         states.filter(|state| state.binding().is_some()).count()
     };
     assert_eq!(bound(&world), 1, "one may be paid for at worst");
-    let waiting = builds.iter().find(|id| world.word(**id) == "queued").unwrap();
+    let waiting = builds
+        .iter()
+        .find(|id| world.word(**id) == "queued")
+        .unwrap();
     let said = world.explain(*waiting);
-    assert!(said.summary.contains("budget \"money\" of policy \"daily\""), "{}", said.summary);
-    assert!(said.next.contains("dormouse budget approve daily/money"), "{}", said.next);
+    assert!(
+        said.summary
+            .contains("budget \"money\" of policy \"daily\""),
+        "{}",
+        said.summary
+    );
+    assert!(
+        said.next.contains("dormouse budget approve daily/money"),
+        "{}",
+        said.next
+    );
     let more = Approval {
         policy: "daily".to_owned(),
         budget: "money".to_owned(),
@@ -233,12 +276,18 @@ fn a_budget_holds_builds_until_somebody_approves_or_the_day_ends() {
         amount: Money::from_micros(200_000),
         reason: "release".to_owned(),
     };
-    world.ask(async |desk| desk.approve(more, "ada").await).unwrap();
+    world
+        .ask(async |desk| desk.approve(more, "ada").await)
+        .unwrap();
     world.advance(secs(1));
     assert_eq!(bound(&world), 2, "what was approved counts at once");
     world.kill_and_restart();
     let reports = world.ask(async |desk| desk.budgets().await).unwrap();
-    assert_eq!(reports[0].total, Money::from_micros(400_000), "and after a restart");
+    assert_eq!(
+        reports[0].total,
+        Money::from_micros(400_000),
+        "and after a restart"
+    );
     assert_eq!(reports[0].approved, Money::from_micros(200_000));
     world.until_done();
     for id in &builds {
@@ -258,7 +307,10 @@ fn a_spent_budget_waits_for_the_next_day_and_warns_once() {
     assert_eq!(world.word(second), "queued");
     let warnings = |world: &World| {
         let events = world.events(Some(&Subject::Policy("daily".to_owned())));
-        events.iter().filter(|event| event.kind == EventKind::BudgetWarned).count()
+        events
+            .iter()
+            .filter(|event| event.kind == EventKind::BudgetWarned)
+            .count()
     };
     assert_eq!(warnings(&world), 1);
     world.kill_and_restart();
@@ -268,7 +320,10 @@ fn a_spent_budget_waits_for_the_next_day_and_warns_once() {
     world.advance(secs(24 * HOUR));
     assert_eq!(world.result(second).0, Success);
     let began = world.attempts(second)[0].bound_at;
-    assert!(began.to_string().starts_with("2026-01-01T23:00:0"), "{began}");
+    assert!(
+        began.to_string().starts_with("2026-01-01T23:00:0"),
+        "{began}"
+    );
 }
 
 #[test]
@@ -281,7 +336,10 @@ fn a_budget_that_fails_builds_says_why() {
     world.until_done();
     let (result, reason) = world.result(dear);
     assert_eq!(result, OverBudget);
-    assert!(reason.contains("$0.100000 of $0.100000 left for its project"), "{reason}");
+    assert!(
+        reason.contains("$0.100000 of $0.100000 left for its project"),
+        "{reason}"
+    );
     assert_eq!(world.result(cheap).0, Success);
 }
 
@@ -290,16 +348,26 @@ fn no_budget_is_exceeded_by_more_than_a_minute_per_machine() {
     let mut world = World::with_images(&[ALPINE]);
     let hourly = budget(300_000, BudgetEach::All, Period::Hour, AtLimit::Hold);
     declare(&mut world, "hourly", hourly);
-    world.cloud.boot_next("alpine", [Boot::Never, Boot::Dies(secs(5), secs(400))]);
+    world
+        .cloud
+        .boot_next("alpine", [Boot::Never, Boot::Dies(secs(5), secs(400))]);
     submit(&world, "web", 9, "sleep 700s", "20m");
     submit(&world, "docs", 4, "sleep 100s", "10m");
     world.until_done();
     world.advance(secs(HOUR));
-    let rows = world.read(async |store| store.spent(Timestamp::from_micros(0)).await).unwrap();
-    let begin = world.all_machines().iter().map(|m| m.created_at).min().unwrap();
+    let rows = world
+        .read(async |store| store.spent(Timestamp::from_micros(0)).await)
+        .unwrap();
+    let begin = world
+        .all_machines()
+        .iter()
+        .map(|m| m.created_at)
+        .min()
+        .unwrap();
     let all: i64 = rows.iter().map(|row| row.amount.micros()).sum();
     assert!(all > 300_000, "more than one hour's money was spent: {all}");
-    let mut from = Timestamp::from_micros(begin.micros() - begin.micros().rem_euclid(HOUR as i64 * 1_000_000));
+    let mut from =
+        Timestamp::from_micros(begin.micros() - begin.micros().rem_euclid(HOUR as i64 * 1_000_000));
     let mut hours = BTreeMap::new();
     while from < world.now() {
         let since = |at| {
