@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{BuildId, MachineId, Market, PipelineId, Timestamp};
+use crate::model::{BuildId, MachineId, Market, PipelineId, Rate, Timestamp};
 
 use super::audit::Violation;
 use super::limits::{self, LAUNCH_WINDOW, Limit, Load, Rule};
@@ -233,7 +233,7 @@ impl Counts<'_> {
             ),
             (
                 "micro-dollars per hour",
-                limit.cost_per_hour.map(|rate| rate.micros_per_hour()),
+                limit.cost_per_hour.map(Rate::micros_per_hour),
                 loads.iter().map(rate).sum(),
             ),
         ]

@@ -54,10 +54,10 @@ fn why(plan: &Plan) -> &Blocked {
 }
 
 fn quota(plan: &Plan) -> (Quota, Option<Timestamp>) {
-    match why(plan) {
-        Blocked::Limit(reached) => (reached.quota, reached.until),
-        other => panic!("{other:?}"),
-    }
+    let Blocked::Limit(reached) = why(plan) else {
+        panic!("{:?}", why(plan));
+    };
+    (reached.quota, reached.until)
 }
 
 #[test]
@@ -172,12 +172,15 @@ fn processors_and_dollars_choose_what_still_fits() {
     let plan = planned(&snapshot);
     let places = plan.actions.iter().filter_map(|action| match action {
         Action::Launch { offerings, .. } => Some(offerings.clone()),
-        Action::Bind { .. } | Action::Wake { .. } | Action::Sleep { .. } => None,
-        Action::GiveUp { .. } | Action::Drain { .. } => None,
+        Action::Bind { .. }
+        | Action::Wake { .. }
+        | Action::Sleep { .. }
+        | Action::GiveUp { .. }
+        | Action::Drain { .. } => None,
     });
     assert_eq!(places.collect::<Vec<_>>(), [[1], [1]]);
     snapshot.limits[1] = Limit {
-        cost_per_hour: Some(Rate::from_micros_per_hour(23)),
+        cost_per_hour: Some(Rate::from_micros_per_hour(21)),
         ..limit(Scope::default())
     };
     let plan = planned(&snapshot);
@@ -212,13 +215,13 @@ fn launches_of_the_last_hour_count_whatever_became_of_them() {
 #[test]
 fn a_limit_by_label_counts_only_such_builds() {
     let mut snapshot = house();
-    let plain = class(&mut snapshot, 0, &[SMALL]);
+    let usual = class(&mut snapshot, 0, &[SMALL]);
     let urgent = class(&mut snapshot, 1, &[SMALL]);
     snapshot.classes.get_mut(&urgent).unwrap().rules = vec![URGENT];
     let busy = machine(&mut snapshot, 1, SMALL, Phase::Busy);
     has(&mut snapshot, 50, busy, &[URGENT]);
     queue(&mut snapshot, urgent, 1, 0);
-    let build = queue(&mut snapshot, plain, 2, 0);
+    let build = queue(&mut snapshot, usual, 2, 0);
     snapshot.limits.push(Limit {
         machines: Some(1),
         ..limit(Scope {
@@ -282,10 +285,10 @@ fn dear_house() -> Snapshot {
 }
 
 fn no_room(plan: &Plan) -> NoRoom {
-    match why(plan) {
-        Blocked::Budget(no_room) => *no_room,
-        other => panic!("{other:?}"),
-    }
+    let Blocked::Budget(no_room) = why(plan) else {
+        panic!("{:?}", why(plan));
+    };
+    *no_room
 }
 
 #[test]

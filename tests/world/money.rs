@@ -69,7 +69,7 @@ fn submit(world: &World, project: &str, count: usize, run: &str, timeout: &str) 
     accepted.builds.iter().map(|build| build.id).collect()
 }
 
-fn is_up(machine: &&Machine) -> bool {
+const fn is_up(machine: &Machine) -> bool {
     !matches!(
         machine.state,
         MachineState::Asleep { .. } | MachineState::Gone { .. }
@@ -90,7 +90,7 @@ struct Seen {
 fn look(world: &World, project: &str) -> Seen {
     let machines = world.all_machines();
     let its = |machine: &&Machine| machine.project.as_deref() == Some(project);
-    let up: Vec<&Machine> = machines.iter().filter(is_up).filter(its).collect();
+    let up: Vec<&Machine> = machines.iter().filter(|m| is_up(m)).filter(its).collect();
     let since = world.now() - secs(HOUR);
     // Machines of the fleet do not change hands in these worlds: each ran its own project's builds.
     let launched = machines.iter().filter(its).filter(|m| m.created_at > since);
@@ -366,8 +366,9 @@ fn no_budget_is_exceeded_by_more_than_a_minute_per_machine() {
         .unwrap();
     let all: i64 = rows.iter().map(|row| row.amount.micros()).sum();
     assert!(all > 300_000, "more than one hour's money was spent: {all}");
-    let mut from =
-        Timestamp::from_micros(begin.micros() - begin.micros().rem_euclid(HOUR as i64 * 1_000_000));
+    let mut from = Timestamp::from_micros(
+        begin.micros() - begin.micros().rem_euclid(HOUR.cast_signed() * 1_000_000),
+    );
     let mut hours = BTreeMap::new();
     while from < world.now() {
         let since = |at| {

@@ -242,7 +242,7 @@ statements! {
     /// One row even for a build without entries.
     COST_OF_BUILD = select_costs!("?1", "entries WHERE build = ?1", "");
 
-    BUDGET_NOTES = "SELECT CAST(number AS TEXT), body FROM budget_notes WHERE at >= ?1 ORDER BY number";
+    BUDGET_NOTES = "SELECT CAST(number AS TEXT), body FROM budget_notes WHERE at >= ?1 ORDER BY at, number";
     /// Milliseconds, for micro-dollars times microseconds would be too large a number.
     SPENT = "SELECT coalesce(e.project, m.body ->> '$.project'), e.image, e.pipeline, e.build, \
         s.spec ->> '$.labels', s.spec ->> '$.priority', e.spent FROM (\
