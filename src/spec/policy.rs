@@ -45,8 +45,9 @@ fn read_policy(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Po
     if let Some(idle) = subtable("idle", &["timeout", "then", "asleep"], table, problems) {
         read_idle(&idle, &mut spec, problems);
     }
-    if let Some(reuse) = subtable("reuse", &["builds", "lifetime"], table, problems) {
+    if let Some(reuse) = subtable("reuse", &["builds", "lifetime", "slots"], table, problems) {
         spec.max_builds_per_machine = read_count("builds", 1, &reuse, problems);
+        spec.slots = read_count("slots", 1, &reuse, problems);
         spec.max_lifetime = read_span("lifetime", LEAST_LIFETIME, &reuse, problems);
     }
     Some((name?, spec))
