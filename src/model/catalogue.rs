@@ -72,9 +72,10 @@ pub struct ImageSpec {
     pub slots: u32,
 }
 
-/// Most builds side by side that an image may allow: each is followed on a channel of its own of the
-/// machine's one connection, and a larger machine is better cut into several.
-pub const MOST_SLOTS: u32 = 64;
+/// Most builds side by side that an image may allow. Each is followed on a channel of its own of the
+/// machine's one connection, and an OpenSSH server takes ten of those unless it is told otherwise
+/// (`MaxSessions`): two are left for shells that tidy up after builds.
+pub const MOST_SLOTS: u32 = 8;
 
 /// Images of before machines could have several builds allow one.
 const fn one_slot() -> u32 {

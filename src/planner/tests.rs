@@ -1,5 +1,7 @@
 //! Plans for literal snapshots, and properties over random ones. Every plan goes through the audit.
 
+mod share;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 

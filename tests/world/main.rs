@@ -25,6 +25,7 @@ mod restart;
 mod runs;
 mod schedule;
 mod sleep;
+mod slots;
 mod spot;
 mod store;
 mod world;
