@@ -299,6 +299,8 @@ fn intend(
         builds_done: 0,
         billed_until: draft.now,
         billed: Money::ZERO,
+        billing,
+        boot: None,
         hold: None,
         rev: 0,
     });

@@ -58,6 +58,7 @@ fn image(name: &str, prices: &[u64], capabilities: Capabilities) -> Image {
             ready: None,
             probes: BTreeMap::new(),
             boot_timeout: Span::from_secs(60),
+            billing: None,
         },
         applied_at: Timestamp::default(),
         rev: 0,

@@ -29,14 +29,14 @@ pub use attempt::{Attempt, AttemptState, Cursor, Outcome, StepRecord};
 pub use budget::{AtLimit, Budget, BudgetEach, Period};
 pub use build::{Build, BuildResult, BuildSpec, BuildState, Cancel, Pipeline, Step};
 pub use capability::{Capabilities, CapabilityValue};
-pub use catalogue::{Image, ImageSpec, ImageState, Login, Shape};
+pub use catalogue::{Billing, Image, ImageSpec, ImageState, Login, Shape};
 pub use change::{Change, Subject, Token, TokenRole};
 pub use event::{Event, EventKind};
 pub use id::{AttemptId, BuildId, IdParseError, LaunchId, MachineId, PackId, PipelineId, TokenId};
 pub use ledger::{Category, Entry};
 pub use log::{Extent, LineMark};
 pub use machine::{
-    Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
+    Boot, Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
 };
 pub use money::{Money, Rate};
 pub use offering::{Launch, Market, Offering, Pool, ShapeWish};

@@ -1,4 +1,4 @@
-//! Step 5: builds that have found no capacity anywhere for too long are given up, with the reason.
+//! Step 6: builds that have found no capacity anywhere for too long are given up, with the reason.
 
 use crate::model::Timestamp;
 

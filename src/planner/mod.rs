@@ -3,8 +3,8 @@
 //! [`plan()`] is pure, total and deterministic: the same snapshot, time and identities give the same
 //! plan, and the plan leaves execution no choices. Steps run in a fixed order, one file each:
 //! `retire` (machines that must end whatever is queued), `place` (queued builds to machines and
-//! launches), `make_room` (idle machines that keep others out of a limit), `expire` (machines idle
-//! for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
+//! launches), `make_room` (idle machines that keep others out of a limit), `warm` (machines to
+//! be at hand), `expire` (machines idle for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
 //! `engine`; `api` sees the report types only.
 
 mod audit;
@@ -16,9 +16,11 @@ mod plan;
 mod report;
 mod retire;
 mod snapshot;
+mod standing;
+mod warm;
 
 pub use audit::{Violation, audit};
-pub use plan::{Action, Blocked, Kept, Plan, Waiting, plan};
+pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
 pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };
@@ -27,5 +29,10 @@ pub use snapshot::{
     PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 
+pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "warm/tests.rs"]
+mod warm_tests;

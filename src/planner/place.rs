@@ -64,7 +64,7 @@ pub(super) fn place(
 
 impl Blocked {
     /// When time alone may end the wait.
-    const fn until(&self) -> Option<Timestamp> {
+    pub(super) const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Paused(_, Paused { until, .. }) | Self::Dry(_, until) | Self::Backoff(until) => {
                 Some(*until)
@@ -123,7 +123,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Where a build goes.
-enum Choice {
+pub(super) enum Choice {
     Machine(MachineId),
     Wake(MachineId, usize),
     Launch(Candidate, u32, Open),
@@ -217,7 +217,12 @@ fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
 
 /// Wakes the machine that fell asleep last, as what it was if there is capacity for that, else as
 /// the cheapest type that its zone has: its disk cannot leave the zone.
-fn wake(snapshot: &Snapshot, now: Timestamp, pool: &mut Pool, class: &Class) -> Option<Choice> {
+pub(super) fn wake(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    pool: &mut Pool,
+    class: &Class,
+) -> Option<Choice> {
     if pool.asleep.is_empty() {
         return None;
     }
@@ -260,12 +265,12 @@ fn wake_as(
 }
 
 /// Pools that are open for a launch.
-struct Open {
-    market: Market,
-    places: Vec<usize>,
+pub(super) struct Open {
+    pub(super) market: Market,
+    pub(super) places: Vec<usize>,
 }
 
-fn launch(
+pub(super) fn launch(
     snapshot: &Snapshot,
     now: Timestamp,
     pool: &mut Pool,

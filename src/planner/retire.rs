@@ -7,6 +7,7 @@ use crate::model::{MachineId, Reason, Timestamp};
 
 use super::plan::{Action, Plan};
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
+use super::warm::is_needed_asleep;
 
 /// Machines that may take a build, and the counts that limits look at.
 #[derive(Debug, Default)]
@@ -19,8 +20,21 @@ pub(super) struct Pool {
     pub(super) asleep: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
     /// Machines by image that run, in whatever phase, planned launches included.
     pub(super) count: BTreeMap<ImageIndex, u32>,
+    /// Machines without a build that a floor needs.
+    pub(super) held: BTreeSet<MachineId>,
+    /// Machines by image that this plan puts to sleep for a floor.
+    pub(super) dozing: BTreeMap<ImageIndex, u32>,
     /// Machines by image that are on their way out, planned drains included.
     pub(super) ending: BTreeMap<ImageIndex, u32>,
+}
+
+impl Pool {
+    /// Takes an idle machine out.
+    pub(super) fn remove_idle(&mut self, image: ImageIndex, key: &IdleKey) {
+        if let Some(idle) = self.idle.get_mut(&image) {
+            idle.remove(key);
+        }
+    }
 }
 
 /// Last in, first out: brute force over thousands of small instances found this dispatch order
@@ -34,7 +48,7 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
         if !matches!(machine.phase, Phase::Asleep(_)) {
             *pool.count.entry(machine.image).or_default() += 1;
         }
-        match must_end(snapshot, machine, now) {
+        match must_end(snapshot, (*id, machine), now) {
             Some(reason) => {
                 *pool.ending.entry(machine.image).or_default() += 1;
                 plan.actions.push(Action::Drain {
@@ -49,7 +63,11 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
 }
 
 /// Why a machine without a build must end now.
-fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Option<Reason> {
+fn must_end(
+    snapshot: &Snapshot,
+    (id, machine): (MachineId, &MachineView),
+    now: Timestamp,
+) -> Option<Reason> {
     match machine.phase {
         Phase::Idle(_) | Phase::Asleep(_) | Phase::Coming { claimed: false } => {}
         Phase::Coming { claimed: true } | Phase::Busy | Phase::FallingAsleep | Phase::Ending => {
@@ -71,7 +89,9 @@ fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Optio
     }
     if let Phase::Asleep(since) = machine.phase {
         // Its lifetime is looked at when it is awake: what sleeps does not wear out.
-        return (now >= since + image.asleep_timeout).then_some(Reason::AsleepTimeout);
+        let is_due = now >= since + image.asleep_timeout;
+        let is_needed = is_due && is_needed_asleep(snapshot, id, machine);
+        return (is_due && !is_needed).then_some(Reason::AsleepTimeout);
     }
     (now >= machine.created_at + image.max_lifetime).then_some(Reason::Lifetime)
 }
@@ -108,8 +128,11 @@ fn add(
                 .entry(machine.image)
                 .or_default()
                 .insert((Reverse(since), id));
-            if let Some(image) = snapshot.image(machine.image) {
-                plan.wake(since + image.asleep_timeout);
+            let until = snapshot
+                .image(machine.image)
+                .map(|i| since + i.asleep_timeout);
+            if let Some(until) = until.filter(|until| now < *until) {
+                plan.wake(until);
             }
         }
         Phase::Ending => *pool.ending.entry(machine.image).or_default() += 1,

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, SleepKind, Span, Timestamp};
 
+use super::standing::{Floors, IdleTerms};
+
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -27,6 +29,12 @@ pub struct Snapshot {
     pub projects: Vec<ProjectView>,
     /// Limits on machines, every one of which must hold.
     pub limits: Vec<Limit>,
+    /// How long idle machines may stand so; their image's own timeout for those that are not here.
+    pub idle: BTreeMap<MachineId, IdleTerms>,
+    /// Machines to be at hand.
+    pub warm: BTreeMap<ImageIndex, Floors>,
+    /// When time alone makes something else of this snapshot, floors for one.
+    pub changes_at: Option<Timestamp>,
     /// Builds that find no capacity for so long are given up; none to wait without end.
     pub capacity_wait: Option<Span>,
 }
@@ -113,7 +121,7 @@ pub struct Class {
     pub priority: i32,
     /// Only a machine that has run nothing will do.
     pub fresh: bool,
-    /// Spare capacity will not do: it is a last retry.
+    /// Spare capacity will not do: it is a last retry, or policies say so.
     pub on_demand: bool,
     /// Images that can build them, best first.
     pub candidates: Vec<Candidate>,

@@ -181,6 +181,8 @@ pub(super) fn machine(bits: u128) -> Machine {
         builds_done: 4,
         billed_until: NOW - Span::from_secs(1_800),
         billed: Money::from_micros(1_800_000),
+        billing: Default::default(),
+        boot: None,
         hold: None,
         rev: 0,
     }
@@ -206,6 +208,7 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
         ready: None,
         probes: BTreeMap::from([("python".to_owned(), "python3 -V".to_owned())]),
         boot_timeout: Span::from_secs(120),
+        billing: None,
     };
     Image {
         name: name.to_owned(),

@@ -314,6 +314,7 @@ mod tests {
             ready: None,
             probes: BTreeMap::new(),
             boot_timeout: Span::from_secs(60),
+            billing: None,
         }
     }
 

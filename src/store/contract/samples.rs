@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
-    Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint, Entry, Event, EventKind,
-    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark, Login,
-    Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator, Outcome,
-    PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement, Secret,
-    Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
-    TokenId, TokenRole,
+    Attempt, AttemptId, AttemptState, Billing, Boot, Build, BuildId, BuildResult, BuildSpec,
+    BuildState, Cancel, Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint,
+    Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch,
+    LaunchId, LineMark, Login, Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice,
+    Money, Operator, Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason,
+    Requirement, Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff,
+    Timestamp, Token, TokenId, TokenRole,
 };
 
 /// Makes sample values; the same numbers give the same values.
@@ -257,6 +257,15 @@ impl Samples {
             builds_done: 3,
             billed_until: time(20),
             billed: Money::from_micros(-42),
+            billing: Billing {
+                quantum: Span::from_secs(3_600),
+                minimum: Span::from_secs(60),
+            },
+            boot: Some(Boot {
+                at: time(20),
+                took: Span::from_secs(40),
+                was_asleep: true,
+            }),
             hold: Some(Hold {
                 owner: "bob".to_owned(),
                 reason: NASTY.to_owned(),
@@ -367,6 +376,7 @@ impl Samples {
                 ready: Some("true".to_owned()),
                 probes: map(1),
                 boot_timeout: Span::from_secs(120),
+                billing: None,
             },
             applied_at: time(22),
             rev: 0,
