@@ -273,6 +273,8 @@ fn intend(
     claim: Option<(BuildId, AttemptId)>,
 ) {
     let shape = offering.shape.clone();
+    let usual = draft.books.capacity.skills(&image.spec.provider).billing;
+    let billing = image.spec.billing.unwrap_or(usual);
     let message = format!(
         "launch of image {} version {} on {} at {}",
         image.name,

@@ -39,6 +39,7 @@ impl Engine {
         let mut plan = Plan::default();
         let mut violations = Vec::new();
         let (effects, pending) = self.write(|draft| {
+            draft.books.look_ahead(draft.now);
             plan = self.decide(draft);
             violations = planner::audit(&draft.books.snapshot, &plan, draft.now);
             if !violations.is_empty() {

@@ -54,7 +54,9 @@ impl IdleTerms {
         let paid = self.billing.paid(since.since(self.billed_from));
         let paid_until = self.billed_from + paid;
         let quantum = self.billing.quantum.micros();
-        let Some(pieces) = self.timeout.micros().checked_div(quantum) else {
+        let is_by_piece = self.billing.quantum >= LEAST_PIECE;
+        let pieces = self.timeout.micros().checked_div(quantum);
+        let Some(pieces) = pieces.filter(|_| is_by_piece) else {
             let is_paid = paid_until > by_timeout;
             let why = if is_paid {
                 KeptWhy::Paid
@@ -68,6 +70,9 @@ impl IdleTerms {
         (paid_until + bought - margin, KeptWhy::Paid)
     }
 }
+
+/// Pieces shorter than this are as good as time as it is used.
+const LEAST_PIECE: Span = Span::from_secs(60);
 
 /// How long before the next piece begins a machine is ended at the latest: ending takes a pass of the
 /// planner, a call and its way through the provider.

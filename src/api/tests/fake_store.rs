@@ -11,7 +11,9 @@ use crate::model::{
     Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy, Span,
     Subject, Timestamp, Token,
 };
-use crate::store::{BuildFilter, CostGroup, CostRow, OpenWork, Page, Store, StoreError, Tally};
+use crate::store::{
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, Store, StoreError, Tally,
+};
 
 /// Rows by id, as they were committed.
 #[derive(Debug, Default)]
@@ -308,6 +310,11 @@ impl Store for FakeStore {
             attempts.sort_by_key(|attempt| attempt.number);
             attempts
         })
+    }
+
+    async fn past_attempts(&self, _: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        // Asked by engines only.
+        Ok(Vec::new())
     }
 
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {
