@@ -144,14 +144,14 @@ impl Books {
         for machine in &machines {
             self.learn_end(machine);
         }
-        self.learn_attempts(history.attempts);
+        self.learn_attempts(&history.attempts);
         for machine in machines {
             self.note_idle(&machine);
         }
     }
 
     /// Goes through past attempts as they began and ended.
-    fn learn_attempts(&mut self, attempts: Vec<PastAttempt>) {
+    fn learn_attempts(&mut self, attempts: &[PastAttempt]) {
         // One that ends frees its place for one that begins in the same moment.
         let mut steps: Vec<(Timestamp, u8, usize)> = Vec::new();
         for (place, past) in attempts.iter().enumerate() {

@@ -171,7 +171,7 @@ impl Tier<'_> {
         let mut missing = self.missing_asleep(pool);
         let can_sleep = |m: &&MachineView| m.builds_done == 0 && m.market == Market::OnDemand;
         for key in extra {
-            let fits = self.machine(key.1).filter(can_sleep).is_some();
+            let fits = self.machine(key.1).as_ref().is_some_and(can_sleep);
             if missing == 0 || !fits || self.floors.sleep == SleepKind::Never {
                 continue;
             }
