@@ -157,6 +157,8 @@ impl Maker {
             tariff: None,
             project: None,
             at_most: None,
+            billing: dormouse::model::Billing::default(),
+            boot: None,
             launched_for: None,
             state: MachineState::Idle {
                 instance: InstanceId("i-1".to_owned()),

@@ -10,7 +10,7 @@
 //! | floor | rooms | what they do |
 //! |---|---|---|
 //! | 0 | [`model`] | nouns and their legal transitions: plain data |
-//! | 1 | [`spec`], [`matching`], [`policy`], [`planner`], [`ledger`] | decide: pure functions of values |
+//! | 1 | [`spec`], [`matching`], [`policy`], [`forecast`], [`planner`], [`ledger`] | decide: pure functions of values |
 //! | 2 | [`clock`], [`config`], [`provider`], [`store`], [`remote`], [`logs`] | ports: one outside system each |
 //! | 3 | [`books`] | everything that is not over, and the only ways it changes; no effects |
 //! | 4 | [`engine`], [`simulate`] | the only place where decisions meet effects; the same decisions on virtual time |
@@ -46,7 +46,7 @@
 //!    attempt; a lost machine requeues it.
 //! 10. Log bytes at home are a prefix of the bytes on the machine (step markers taken out) at every
 //!     instant, and all of them at the end. `finished` shows only after the last byte is stored.
-//! 11. Empty queue: zero machines within the idle timeout plus one sweep. With the orchestrator dead,
+//! 11. Empty queue and no warm floor: zero machines within the idle timeout plus one sweep. With the orchestrator dead,
 //!     every machine powers itself off when its lease runs out.
 //! 12. Build cost plus overhead equals machine cost, exactly. Entries are appended.
 //! 13. State changes happen in one function per entity and, in the store, by compare-and-set; each
@@ -62,6 +62,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod forecast;
 pub mod ledger;
 pub mod logs;
 pub mod matching;

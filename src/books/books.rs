@@ -19,6 +19,7 @@ use crate::policy::{self, DEFAULT_IDLE_TIMEOUT, Terms};
 use crate::store::OpenWork;
 
 use super::capacity::Capacity;
+use super::learn::{Learning, Surer};
 use super::sharing::slots;
 use super::spend::{Spend, meter_of};
 
@@ -30,7 +31,7 @@ struct ClassKey {
     requires: Requirements,
     image: Option<String>,
     fresh: bool,
-    on_demand: bool,
+    on_demand: Option<Surer>,
     project: String,
     priority: i32,
     /// Policies that speak of them for what they are: their labels or priority.
@@ -66,6 +67,8 @@ pub(crate) struct Books {
     pub(crate) launches: BTreeMap<LaunchId, Launch>,
     /// Machines that their provider is about to take back, and how we know.
     pub(crate) interrupted: BTreeMap<MachineId, String>,
+    /// What was learnt, and what follows from it.
+    pub(crate) learning: Learning,
 }
 
 impl Books {
@@ -190,12 +193,14 @@ impl Books {
     pub(crate) fn put_machine(&mut self, machine: Machine) {
         if matches!(machine.state, MachineState::Gone { .. }) {
             self.snapshot.machines.remove(&machine.id);
+            self.snapshot.idle.remove(&machine.id);
             self.interrupted.remove(&machine.id);
             self.machines.remove(&machine.id);
             return;
         }
         let view = self.machine_view(&machine);
         self.snapshot.machines.insert(machine.id, view);
+        self.note_idle(&machine);
         self.machines.insert(machine.id, machine);
     }
 
@@ -224,6 +229,7 @@ impl Books {
             self.refresh_capacity(index);
         }
         self.refresh_limits(self.spend.seen);
+        self.forget_terms();
         let machines: Vec<Machine> = self.machines.values().cloned().collect();
         for machine in machines {
             let view = self.machine_view(&machine);
@@ -256,7 +262,7 @@ impl Books {
     }
 
     /// What becomes of an image's idle machines: what cannot sleep is ended.
-    fn sleep_of(&self, image: &str, wanted: SleepKind) -> SleepKind {
+    pub(super) fn sleep_of(&self, image: &str, wanted: SleepKind) -> SleepKind {
         let provider = self.image(image).map(|image| image.spec.provider.as_str());
         let can = provider.is_some_and(|provider| self.capacity.skills(provider).sleep);
         if can { wanted } else { SleepKind::Never }
@@ -290,11 +296,11 @@ impl Books {
 
     fn class_of(&mut self, build: &Build) -> ClassId {
         let spec = &build.spec;
-        let key = ClassKey {
+        let mut key = ClassKey {
             requires: spec.requires.clone(),
             image: spec.image.clone(),
             fresh: spec.fresh,
-            on_demand: is_last_retry(build),
+            on_demand: is_last_retry(build).then_some(Surer::LastRetry),
             project: spec.project.clone(),
             priority: spec.priority,
             policies: self.policies_of(spec),
@@ -305,6 +311,15 @@ impl Books {
             },
             pipeline: Some(spec.pipeline).filter(|_| self.asks_pipeline()),
         };
+        let known = self.classes.get(&key).copied();
+        if key.on_demand.is_none() && self.may_need_surer() {
+            let class = known.and_then(|id| self.snapshot.classes.get(&id));
+            let first = match class {
+                Some(class) => class.candidates.first().copied(),
+                None => self.candidates(&key).first().copied(),
+            };
+            key.on_demand = first.and_then(|first| self.needs_surer(build, first.image));
+        }
         if let Some(id) = self.classes.get(&key) {
             return *id;
         }
@@ -313,7 +328,7 @@ impl Books {
         let class = Class {
             requires: describe(&key),
             fresh: key.fresh,
-            on_demand: key.on_demand,
+            on_demand: key.on_demand.is_some(),
             project: self.project_of(&key.project),
             priority: key.priority,
             rules: self.rules_named(&key.policies),
@@ -325,6 +340,12 @@ impl Books {
         self.snapshot.classes.insert(id, class);
         self.classes.insert(key, id);
         id
+    }
+
+    /// Whether any policy keeps builds from spare capacity.
+    fn may_need_surer(&self) -> bool {
+        let mut specs = self.policies.values().map(|policy| &policy.spec);
+        specs.any(|spec| spec.on_demand.is_some())
     }
 
     /// The policies that speak of a build for its labels or priority, by name.
@@ -420,7 +441,7 @@ impl Books {
     }
 
     /// Price of the cheapest offering that an image's policy allows.
-    fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
+    pub(super) fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
         let view = self.snapshot.image(image)?;
         let allowed = |market: Market| match view.market {
             MarketChoice::OnDemand => market == Market::OnDemand,
@@ -483,8 +504,8 @@ fn describe(key: &ClassKey) -> String {
     if key.fresh {
         words.push_str(", on a fresh machine");
     }
-    if key.on_demand {
-        words.push_str(", for a last retry");
+    if let Some(why) = key.on_demand {
+        words = format!("{words}, {}", why.words());
     }
     words
 }

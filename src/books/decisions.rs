@@ -327,6 +327,8 @@ fn intend(
     claim: Option<(BuildId, AttemptId)>,
 ) {
     let shape = offering.shape.clone();
+    let usual = draft.books.capacity.skills(&image.spec.provider).billing;
+    let billing = image.spec.billing.unwrap_or(usual);
     let message = format!(
         "launch of image {} version {} on {} at {}",
         image.name,
@@ -356,6 +358,8 @@ fn intend(
         billed_until: draft.now,
         billed: Money::ZERO,
         at_most: None,
+        billing,
+        boot: None,
         hold: None,
         rev: 0,
     });

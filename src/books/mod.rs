@@ -6,8 +6,9 @@
 //! so that the engine, which runs real machines, and the simulator, which plays them on virtual time,
 //! share every line of it: `submissions` and `wishes` (what people ask), `declarations` (images and
 //! policies), `decisions` (what the planner wants), `settlement` and `machine_steps` (what becomes of
-//! machines), `outcome` (what follows from an end), `capacity` (where machines can be had), `spend` and
-//! `admission` (what limits and budgets count, and ask for).
+//! machines), `outcome` (what follows from an end), `capacity` (where machines can be had), `learn`
+//! (what the past says of the future), `spend` and `admission` (what limits and budgets count, and ask
+//! for).
 //!
 //! It must not read a clock, wait, or talk to anything. Callers: `engine`, `simulate`.
 
@@ -22,6 +23,7 @@ mod capacity;
 mod decisions;
 mod declarations;
 mod draft;
+mod learn;
 mod losses;
 mod machine_steps;
 mod outcome;
@@ -43,6 +45,7 @@ pub(crate) use decisions::{Effect, record};
 pub use declarations::Applied;
 pub(crate) use declarations::{apply_image, apply_policy, retire};
 pub(crate) use draft::Draft;
+pub(crate) use learn::History;
 pub(crate) use losses::{AfterNotice, Loss, interrupted, lost};
 pub(crate) use machine_steps::{
     asleep, boot_failed, gone, is_coming, launched, not_asleep, ready, sleep_on,

@@ -24,6 +24,7 @@ mod ending;
 mod engine;
 mod explain;
 mod front_desk;
+mod history;
 mod index;
 mod intake;
 mod journal;

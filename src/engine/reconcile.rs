@@ -40,6 +40,7 @@ impl Engine {
         let mut violations = Vec::new();
         let mut looked = Looked::default();
         let (effects, pending) = self.write(|draft| {
+            draft.books.look_ahead(draft.now);
             looked = look_at_budgets(draft)?;
             (plan, violations) = self.decide(&draft.books.snapshot, draft.now);
             if !violations.is_empty() {

@@ -49,6 +49,8 @@ impl Engine {
         let mut books = Books::load(open);
         books.know_providers(self.skills());
         books.count_failures(ended, self.parts.settings.failure_budget);
+        let history = self.history(self.parts.clock.now()).await?;
+        books.remember(history, self.parts.clock.now());
         books.snapshot.capacity_wait = Some(self.parts.settings.capacity_wait);
         self.know_past(&mut books).await?;
         self.begin_epoch(epoch.clone(), books);
@@ -104,6 +106,7 @@ impl Engine {
             let skills = Skills {
                 fleet: provider.fleet().is_some(),
                 sleep: provider.sleeper().is_some(),
+                billing: provider.billing(),
             };
             (name.clone(), skills)
         });

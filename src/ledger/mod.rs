@@ -38,6 +38,49 @@ pub fn settle(
         return None;
     }
     let total = cost_at(machine, until);
+    Some(bill(machine, until, total, category, payer))
+}
+
+/// As [`settle`], at the end of a stretch in which the machine ran without a break: what was paid for
+/// beyond what was used is billed with it. `None` when there is nothing to bill.
+pub fn settle_end(
+    machine: &mut Machine,
+    until: Timestamp,
+    category: Category,
+    payer: Option<Payer>,
+) -> Option<Entry> {
+    let until = until.max(machine.billed_until);
+    let total = cost_of_stretch(machine, until);
+    let is_due = until > machine.billed_until || total > machine.billed;
+    is_due.then(|| bill(machine, until, total, category, payer))
+}
+
+/// What a machine has cost when the stretch in which it ran ends at `until`. Its disk is billed as it
+/// is used.
+fn cost_of_stretch(machine: &Machine, until: Timestamp) -> Money {
+    let tariff = tariff(machine);
+    let used = until.since(tariff.from);
+    let is_running = tariff.rate == machine.shape.price_usd_micro_per_hour;
+    let paid = if is_running {
+        machine.billing.paid(used)
+    } else {
+        used
+    };
+    (tariff.before + tariff.rate.cost_of(paid)).max(machine.billed)
+}
+
+/// Since when a machine has been billed at what it costs now.
+pub fn billed_from(machine: &Machine) -> Timestamp {
+    tariff(machine).from
+}
+
+fn bill(
+    machine: &mut Machine,
+    until: Timestamp,
+    total: Money,
+    category: Category,
+    payer: Option<Payer>,
+) -> Entry {
     let entry = Entry {
         machine: machine.id,
         image: machine.image.clone(),
@@ -52,7 +95,7 @@ pub fn settle(
     };
     machine.billed_until = until;
     machine.billed = total;
-    Some(entry)
+    entry
 }
 
 /// Bills `machine` up to `until` to several who shared it, and marks it so.
@@ -119,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Claims, MachineId, MachineState, Market, Shape};
+    use crate::model::{Billing, Claims, MachineId, MachineState, Market, Shape, Span};
 
     fn machine(rate: u64) -> Machine {
         let start = Timestamp::from_micros(1_000);
@@ -150,6 +193,8 @@ mod tests {
             billed_until: start,
             billed: Money::ZERO,
             at_most: None,
+            billing: Billing::default(),
+            boot: None,
             hold: None,
             rev: 0,
         }
@@ -165,6 +210,47 @@ mod tests {
         let asleep = settle(&mut machine, third, Category::Idle, None).unwrap();
         assert_eq!(asleep.amount, Money::from_micros(3_000));
         assert_eq!(machine.billed, Money::from_micros(2_003_000));
+    }
+
+    #[test]
+    fn what_is_paid_for_and_not_used_is_billed_at_the_end() {
+        let mut machine = machine(3_600_000_000);
+        machine.billing = Billing {
+            quantum: Span::ZERO,
+            minimum: Span::from_secs(60),
+        };
+        let start = machine.created_at;
+        let used = start + Span::from_secs(20);
+        let boot = settle(
+            &mut machine,
+            start + Span::from_secs(5),
+            Category::Boot,
+            None,
+        );
+        assert_eq!(boot.unwrap().amount, Money::from_micros(5_000_000));
+        let end = settle_end(&mut machine, used, Category::Drain, None).unwrap();
+        assert_eq!((end.amount, end.to), (Money::from_micros(55_000_000), used));
+        assert_eq!(machine.billed, Money::from_micros(60_000_000));
+        assert_eq!(settle_end(&mut machine, used, Category::Drain, None), None);
+        assert_eq!(cost_at(&machine, used), Money::from_micros(60_000_000));
+    }
+
+    #[test]
+    fn begun_hours_are_paid_whole_and_sleep_as_it_is() {
+        let mut machine = machine(3_600_000_000);
+        machine.billing = Billing {
+            quantum: Span::from_secs(3_600),
+            minimum: Span::ZERO,
+        };
+        let start = machine.created_at;
+        let asleep = start + Span::from_secs(3_601);
+        settle_end(&mut machine, asleep, Category::Idle, None).unwrap();
+        assert_eq!(machine.billed, Money::from_micros(7_200_000_000));
+        change_rate(&mut machine, Rate::from_micros_per_hour(3_600_000), asleep);
+        let gone = asleep + Span::from_secs(10);
+        let disk = settle_end(&mut machine, gone, Category::Idle, None).unwrap();
+        assert_eq!(disk.amount, Money::from_micros(10_000));
+        assert_eq!(billed_from(&machine), asleep);
     }
 
     #[test]

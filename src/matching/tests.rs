@@ -59,6 +59,7 @@ fn image(name: &str, prices: &[u64], capabilities: Capabilities) -> Image {
             probes: BTreeMap::new(),
             boot_timeout: Span::from_secs(60),
             slots: 1,
+            billing: None,
         },
         applied_at: Timestamp::default(),
         rev: 0,

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::Shape;
+use super::catalogue::{Billing, Shape};
 use super::claims::Claims;
 use super::id::{AttemptId, BuildId, LaunchId, MachineId};
 use super::money::{Money, Rate};
 use super::offering::{Market, Pool};
 use super::policy::SleepKind;
 use super::secret::Secret;
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 use super::transition::IllegalTransition;
 
 /// The provider's own name for an instance.
@@ -74,10 +74,27 @@ pub struct Machine {
     /// The most it may become, until its provider says what it is.
     #[serde(default)]
     pub at_most: Option<AtMost>,
+    /// In which pieces its time is billed.
+    #[serde(default)]
+    pub billing: Billing,
+    /// How it became ready last.
+    #[serde(default)]
+    pub boot: Option<Boot>,
     /// Kept for a person.
     pub hold: Option<Hold>,
     /// Write counter for compare-and-set.
     pub rev: u64,
+}
+
+/// How a machine became ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// When it was.
+    pub at: Timestamp,
+    /// How long that took, from the decision to launch or wake it.
+    pub took: Span,
+    /// Whether it was woken.
+    pub was_asleep: bool,
 }
 
 /// A price that began after the machine's life did.
@@ -205,6 +222,8 @@ pub enum Reason {
     Interrupted(String),
     /// It was asleep for longer than the policy allows.
     AsleepTimeout,
+    /// It was at hand for longer than the policy allows, and ran nothing.
+    Unused,
     /// The build for which it was launched no longer needs it.
     Unneeded,
     /// Builds that it cannot run wait for the room it takes under a limit.
@@ -226,6 +245,9 @@ impl Reason {
             Self::NoCapacity(why) => format!("no capacity: {why}"),
             Self::Interrupted(why) => format!("interrupted: {why}"),
             Self::AsleepTimeout => "asleep for longer than the policy allows".to_owned(),
+            Self::Unused => {
+                "was at hand for longer than the policy allows, and ran nothing".to_owned()
+            }
             Self::Unneeded => "no build needs it any more".to_owned(),
             Self::MakeRoom => "makes room for builds that it cannot run".to_owned(),
             Self::Requested(who) => format!("ended on request of {who}"),
@@ -446,6 +468,7 @@ const fn ends_work(reason: &Reason) -> bool {
         | Reason::BuildCount
         | Reason::ImageChanged
         | Reason::AsleepTimeout
+        | Reason::Unused
         | Reason::MakeRoom
         | Reason::Requested(_) => false,
     }

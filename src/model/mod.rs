@@ -30,7 +30,7 @@ pub use attempt::{Attempt, AttemptState, Cursor, Outcome, StepRecord};
 pub use budget::{AtLimit, Budget, BudgetEach, BudgetNews, BudgetNote, BudgetPart, Period};
 pub use build::{Build, BuildResult, BuildSpec, BuildState, Cancel, Pipeline, Step};
 pub use capability::{Capabilities, CapabilityValue};
-pub use catalogue::{Image, ImageSpec, ImageState, Login, MOST_SLOTS, Shape};
+pub use catalogue::{Billing, Image, ImageSpec, ImageState, Login, MOST_SLOTS, Shape};
 pub use change::{Change, Subject, Token, TokenRole};
 pub use claims::Claims;
 pub use event::{Event, EventKind};
@@ -38,7 +38,8 @@ pub use id::{AttemptId, BuildId, IdParseError, LaunchId, MachineId, PackId, Pipe
 pub use ledger::{Category, Entry};
 pub use log::{Extent, LineMark};
 pub use machine::{
-    AtMost, Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
+    AtMost, Boot, Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason,
+    Tariff,
 };
 pub use money::{Money, MoneyParseError, Rate};
 pub use offering::{Launch, Market, Offering, Pool, ShapeWish};

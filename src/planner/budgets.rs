@@ -332,7 +332,8 @@ pub(super) struct Purse {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Price<'a> {
     pub(super) class: &'a Class,
-    pub(super) build: BuildId,
+    /// None for a machine to be at hand.
+    pub(super) build: Option<BuildId>,
     pub(super) wanted: &'a Wanted<'a>,
     /// From now to the first step at worst.
     pub(super) boot: Span,
@@ -419,7 +420,10 @@ impl BudgetView {
         {
             return None;
         }
-        let part = self.part_for(class, wanted.image, build)?;
+        let part = match build {
+            Some(build) => self.part_for(class, wanted.image, build)?,
+            None => self.part_of(wanted.image, None)?,
+        };
         if self.is_cap() {
             return Some((part, Money::ZERO));
         }

@@ -1,4 +1,4 @@
-//! Step 5: builds that have found no capacity anywhere for too long are given up, with the reason; so
+//! Step 6: builds that have found no capacity anywhere for too long are given up, with the reason; so
 //! are those for which a budget has no room that says so.
 
 use std::collections::BTreeSet;

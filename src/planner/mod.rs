@@ -3,8 +3,8 @@
 //! [`plan()`] is pure, total and deterministic: the same snapshot, time and identities give the same
 //! plan, and the plan leaves execution no choices. Steps run in a fixed order, one file each:
 //! `retire` (machines that must end whatever is queued), `place` (queued builds to machines and
-//! launches), `make_room` (idle machines that keep others out of a limit), `expire` (machines idle
-//! for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
+//! launches), `make_room` (idle machines that keep others out of a limit), `warm` (machines to
+//! be at hand), `expire` (machines idle for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
 //! `engine`; `api` sees the report types only.
 
 mod audit;
@@ -23,12 +23,14 @@ mod room;
 mod share;
 mod slots;
 mod snapshot;
+mod standing;
 mod turns;
+mod warm;
 
 pub use audit::{Violation, audit};
 pub use budgets::{BudgetView, NoRoom, Part, Standing};
 pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
-pub use plan::{Action, Blocked, Kept, Plan, Waiting, plan};
+pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
 pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
@@ -39,7 +41,12 @@ pub use snapshot::{
     PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 
+pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};
+
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "warm/tests.rs"]
+mod warm_tests;

@@ -84,7 +84,7 @@ pub(super) fn place(
 
 impl Blocked {
     /// When time alone may end the wait.
-    const fn until(&self) -> Option<Timestamp> {
+    pub(super) const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Paused(_, Paused { until, .. }) | Self::Dry(_, until) | Self::Backoff(until) => {
                 Some(*until)
@@ -157,7 +157,7 @@ const fn is_its_own(why: &Blocked) -> bool {
 }
 
 /// Where a build goes.
-enum Choice {
+pub(super) enum Choice {
     Machine(MachineId),
     Wake(MachineId, usize),
     Launch(Candidate, u32, Open),
@@ -201,7 +201,7 @@ fn choose(
         snapshot,
         now,
         class: cursor.class,
-        build,
+        build: Some(build),
         why: &mut why,
     };
     let ready = search
@@ -230,7 +230,8 @@ struct Search<'a> {
     snapshot: &'a Snapshot,
     now: Timestamp,
     class: &'a Class,
-    build: BuildId,
+    /// None for a machine to be at hand.
+    build: Option<BuildId>,
     /// The best reason so far for finding none.
     why: &'a mut Blocked,
 }
@@ -329,6 +330,28 @@ impl<'a> Search<'a> {
 fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
     let machine = snapshot.machines.get(&machine);
     machine.is_some_and(|machine| suits(snapshot, class, machine))
+}
+
+/// A machine to be at hand: woken, or launched, on the one candidate of `class`. The error is what is
+/// in the way.
+pub(super) fn spare(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    pool: &mut Pool,
+    class: &Class,
+    may_wake: bool,
+) -> Result<Choice, Blocked> {
+    let mut why = Blocked::NoImage;
+    let mut search = Search {
+        snapshot,
+        now,
+        class,
+        build: None,
+        why: &mut why,
+    };
+    let woken = may_wake.then(|| search.wake(pool)).flatten();
+    let choice = woken.or_else(|| search.launch(pool));
+    choice.ok_or(why)
 }
 
 /// Whether a machine is as fresh and as sure as a class needs it.
@@ -468,9 +491,9 @@ fn wake_as<'a>(
 }
 
 /// Pools that are open for a launch.
-struct Open {
-    market: Market,
-    places: Vec<usize>,
+pub(super) struct Open {
+    pub(super) market: Market,
+    pub(super) places: Vec<usize>,
     /// The most that the machine may become.
     most: Load,
 }

@@ -9,7 +9,8 @@ use crate::model::{
 use super::budgets::NoRoom;
 use super::limits::Reached;
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
-use super::{expire, give_up, make_room, place, retire};
+use super::standing::{Floors, KeptWhy};
+use super::{expire, give_up, make_room, place, retire, warm};
 
 /// What to do now, why not more, and when to think again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub struct Plan {
     pub waiting: Vec<Waiting>,
     /// Machines that are kept, and until when.
     pub kept: Vec<Kept>,
+    /// Floors that ask for machines, and what keeps them from being filled.
+    pub floors: Vec<FloorNote>,
     /// When time alone may change the plan.
     pub wake_at: Option<Timestamp>,
 }
@@ -130,8 +133,21 @@ pub enum Blocked {
 pub struct Kept {
     /// The machine.
     pub machine: MachineId,
-    /// When it will be ended if nothing comes.
+    /// When it will be looked at again if nothing comes.
     pub until: Timestamp,
+    /// Why it is kept until then.
+    pub why: KeptWhy,
+}
+
+/// What a floor asks for, under its ceiling.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloorNote {
+    /// The image.
+    pub image: ImageIndex,
+    /// The floors.
+    pub floors: Floors,
+    /// Why not all of it is there or on its way.
+    pub blocked: Option<Blocked>,
 }
 
 /// Decides. `fresh_id` gives the bits of identities that were never used before.
@@ -140,6 +156,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp, fresh_id: &mut dyn FnMut() -> u
     let mut pool = retire::usable(snapshot, now, &mut plan);
     place::place(snapshot, now, &mut pool, &mut plan, fresh_id);
     make_room::make_room(snapshot, &mut pool, &mut plan);
+    warm::warm(snapshot, now, &mut pool, &mut plan, fresh_id);
     expire::expire(snapshot, now, &pool, &mut plan);
     give_up::give_up(snapshot, now, &mut plan);
     plan

@@ -6,8 +6,9 @@ use crate::model::{AtLimit, AttemptId, BuildId, Money, Rate, Span, Timestamp};
 
 use super::budgets::{NoRoom, Part};
 use super::limits::{Quota, Reached};
-use super::plan::{Action, Blocked, Kept, Plan, Waiting};
+use super::plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting};
 use super::snapshot::{PauseReason, Paused, Snapshot};
+use super::standing::{FloorWhy, IdleWhy, KeptWhy};
 
 /// What the planner would do now, and what it is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct PlanReport {
     pub actions: Vec<String>,
     /// Builds that stay queued, by what they need.
     pub waiting: Vec<WaitingReport>,
-    /// One sentence per machine that is kept, and until when.
+    /// One sentence per machine that is kept, with until when and why, and per floor.
     pub machines: Vec<String>,
     /// When time alone may change the plan.
     pub wake_at: Option<Timestamp>,
@@ -92,6 +93,7 @@ pub fn render(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> PlanReport {
             .kept
             .iter()
             .map(|kept| kept_words(snapshot, kept, now))
+            .chain(plan.floors.iter().map(|note| floor_words(snapshot, note)))
             .collect(),
         wake_at: plan.wake_at,
     }
@@ -238,5 +240,59 @@ fn kept_words(snapshot: &Snapshot, kept: &Kept, now: Timestamp) -> String {
         .and_then(|m| snapshot.image(m.image));
     let image = image.map_or("?", |image| &image.name);
     let left = Span::from_secs(kept.until.since(now).micros() / 1_000_000);
-    format!("keep {} ({image}) idle for another {left}", kept.machine)
+    let keep = format!("keep {} ({image}) idle", kept.machine);
+    match &kept.why {
+        KeptWhy::Idle(IdleWhy::Said) => format!("{keep} for another {left}"),
+        KeptWhy::Idle(IdleWhy::Worth {
+            boot,
+            value_of_wait,
+            price,
+            learnt_from,
+        }) => {
+            let wait = dollars(*value_of_wait);
+            let price = dollars(*price);
+            let learnt = match learnt_from {
+                Some(gaps) => format!("; learnt from {gaps} gaps between builds"),
+                None => String::new(),
+            };
+            format!(
+                "{keep} for another {left}: a boot costs {boot} x (1 + {wait} / {price}){learnt}"
+            )
+        }
+        KeptWhy::Paid => format!("{keep} for another {left}: so long it is paid for"),
+        KeptWhy::Floor(why) => format!("{keep}: {}", at_hand_words(*why)),
+    }
+}
+
+fn at_hand_words(why: FloorWhy) -> &'static str {
+    match why {
+        FloorWhy::Schedule => "its policy's schedule wants it at hand",
+        FloorWhy::Forecast => "as many builds came at this hour of past weeks",
+    }
+}
+
+fn floor_words(snapshot: &Snapshot, note: &FloorNote) -> String {
+    let image = snapshot.image(note.image).map_or("?", |image| &image.name);
+    let (running, asleep) = (note.floors.running, note.floors.asleep);
+    let wanted = format!(
+        "have {running} machines of {image} at hand and {asleep} asleep: {}",
+        match note.floors.why {
+            FloorWhy::Schedule => "its policy's schedule wants them",
+            FloorWhy::Forecast => "as many builds came at this hour of past weeks",
+        }
+    );
+    match &note.blocked {
+        Some(why) => format!(
+            "{wanted}; some are missing, for {}",
+            blocked_words(snapshot, why)
+        ),
+        None => wanted,
+    }
+}
+
+/// A price per hour without the zeros behind it: `$0.17/h`.
+fn dollars(rate: Rate) -> String {
+    let text = rate.to_string();
+    let number = text.trim_end_matches("/h").trim_end_matches('0');
+    format!("{}/h", number.trim_end_matches('.'))
 }

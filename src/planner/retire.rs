@@ -9,6 +9,7 @@ use super::plan::{Action, Plan};
 use super::room::Room;
 use super::slots::Shared;
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
+use super::warm::is_needed_asleep;
 
 /// Machines that may take a build, and the counts that limits look at.
 #[derive(Debug, Default)]
@@ -21,8 +22,21 @@ pub(super) struct Pool {
     pub(super) asleep: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
     /// Machines that have builds and room for more.
     pub(super) shared: Shared,
+    /// Machines without a build that a floor needs.
+    pub(super) held: BTreeSet<MachineId>,
+    /// Machines by image that this plan puts to sleep for a floor.
+    pub(super) dozing: BTreeMap<ImageIndex, u32>,
     /// What limits and budgets leave, planned launches included.
     pub(super) room: Room,
+}
+
+impl Pool {
+    /// Takes an idle machine out.
+    pub(super) fn remove_idle(&mut self, image: ImageIndex, key: &IdleKey) {
+        if let Some(idle) = self.idle.get_mut(&image) {
+            idle.remove(key);
+        }
+    }
 }
 
 /// Last in, first out: brute force over thousands of small instances found this dispatch order
@@ -36,7 +50,7 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
         ..Pool::default()
     };
     for (id, machine) in &snapshot.machines {
-        match must_end(snapshot, machine, now) {
+        match must_end(snapshot, (*id, machine), now) {
             Some(reason) => {
                 pool.room.ends(snapshot, machine);
                 plan.actions.push(Action::Drain {
@@ -53,7 +67,7 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
 /// Why a machine without a build must end now.
 pub(super) fn must_end(
     snapshot: &Snapshot,
-    machine: &MachineView,
+    (id, machine): (MachineId, &MachineView),
     now: Timestamp,
 ) -> Option<Reason> {
     match machine.phase {
@@ -77,7 +91,9 @@ pub(super) fn must_end(
     }
     if let Phase::Asleep(since) = machine.phase {
         // Its lifetime is looked at when it is awake: what sleeps does not wear out.
-        return (now >= since + image.asleep_timeout).then_some(Reason::AsleepTimeout);
+        let is_due = now >= since + image.asleep_timeout;
+        let is_needed = is_due && is_needed_asleep(snapshot, id, machine);
+        return (is_due && !is_needed).then_some(Reason::AsleepTimeout);
     }
     (now >= machine.created_at + image.max_lifetime).then_some(Reason::Lifetime)
 }
@@ -114,8 +130,11 @@ fn add(
                 .entry(machine.image)
                 .or_default()
                 .insert((Reverse(since), id));
-            if let Some(image) = snapshot.image(machine.image) {
-                plan.wake(since + image.asleep_timeout);
+            let until = snapshot
+                .image(machine.image)
+                .map(|i| since + i.asleep_timeout);
+            if let Some(until) = until.filter(|until| now < *until) {
+                plan.wake(until);
             }
         }
         Phase::Coming { claimed: true } | Phase::Busy => {

@@ -16,11 +16,12 @@ pub(super) struct Room {
     pub(super) has_grown: bool,
 }
 
-/// A place for a build.
+/// A place for a build, or for a machine to be at hand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) class: &'a Class,
-    pub(super) build: BuildId,
+    /// None for a machine to be at hand.
+    pub(super) build: Option<BuildId>,
     pub(super) image: ImageIndex,
     /// The machine, if it is awake or coming.
     pub(super) present: Option<&'a MachineView>,
@@ -31,7 +32,11 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// A machine that is awake or coming.
-    pub(super) const fn on(class: &'a Class, build: BuildId, machine: &'a MachineView) -> Self {
+    pub(super) const fn on(
+        class: &'a Class,
+        build: Option<BuildId>,
+        machine: &'a MachineView,
+    ) -> Self {
         Self {
             class,
             build,
@@ -45,9 +50,9 @@ impl<'a> Place<'a> {
     fn wanted(&self) -> Wanted<'a> {
         Wanted {
             image: self.image,
-            project: Some(self.class.project),
+            project: self.build.map(|_| self.class.project),
             rules: &self.class.rules,
-            build: true,
+            build: self.build.is_some(),
             present: self.present,
             load: self.load,
             launch: self.launch,

@@ -54,7 +54,7 @@ impl Shared {
             phase: Phase::Idle(now),
             ..*machine
         };
-        if is_held(machine, now) || must_end(snapshot, &at_leisure, now).is_some() {
+        if is_held(machine, now) || must_end(snapshot, (id, &at_leisure), now).is_some() {
             return;
         }
         self.add(snapshot, id, machine);

@@ -17,6 +17,8 @@ use super::budgets::BudgetView;
 use super::limits::{LaunchView, Limit, Rule};
 use super::share::{Flow, Shares};
 
+use super::standing::{Floors, IdleTerms};
+
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -43,6 +45,12 @@ pub struct Snapshot {
     pub launches: Vec<LaunchView>,
     /// Whose turn it is.
     pub shares: Shares,
+    /// How long idle machines may stand so; their image's own timeout for those that are not here.
+    pub idle: BTreeMap<MachineId, IdleTerms>,
+    /// Machines to be at hand.
+    pub warm: BTreeMap<ImageIndex, Floors>,
+    /// When time alone makes something else of this snapshot, floors for one.
+    pub changes_at: Option<Timestamp>,
     /// Builds that find no capacity for so long are given up; none to wait without end.
     pub capacity_wait: Option<Span>,
 }
@@ -167,7 +175,7 @@ pub struct Class {
     pub priority: i32,
     /// Only a machine that has run nothing will do.
     pub fresh: bool,
-    /// Spare capacity will not do: it is a last retry.
+    /// Spare capacity will not do: it is a last retry, or policies say so.
     pub on_demand: bool,
     /// The policies that speak of them for their labels or priority.
     pub rules: Vec<Rule>,

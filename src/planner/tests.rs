@@ -303,7 +303,8 @@ fn idle_machines_go_after_the_timeout_and_not_before() {
         plan.kept,
         [Kept {
             machine: kept,
-            until: NOW + Span::from_secs(1)
+            until: NOW + Span::from_secs(1),
+            why: KeptWhy::Idle(IdleWhy::Said),
         }]
     );
     assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(1)));

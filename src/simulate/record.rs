@@ -239,8 +239,9 @@ fn note_reason(reason: &Reason, coverage: &mut Coverage) {
         Reason::AsleepTimeout => Situation::GoneAsleep,
         Reason::Unneeded => Situation::GoneUnneeded,
         Reason::MakeRoom => Situation::GoneForRoom,
-        // Whoever found the trouble has noted it.
-        Reason::BootFailed(_)
+        // Days have no floors; whoever found the trouble has noted it.
+        Reason::Unused
+        | Reason::BootFailed(_)
         | Reason::Failed(_)
         | Reason::Interrupted(_)
         | Reason::Requested(_) => return,

@@ -65,6 +65,7 @@ fn image(capability: &str, dice: &mut Dice) -> ImageSpec {
         provider: "cloud".to_owned(),
         reference: serde_json::Value::Null,
         slots: 1,
+        billing: None,
         login: Login {
             user: "build".to_owned(),
         },

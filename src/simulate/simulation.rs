@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::books::{Books, Draft, Effect, FailureBudget, Skills, record};
+use crate::books::{Books, Draft, Effect, FailureBudget, Skills, look_at_budgets, record};
 use crate::matching;
 use crate::model::{
-    AttemptId, Change, IllegalTransition, Image, ImageState, MachineId, MachineKeys, Money,
-    PolicySpec, Secret, Span, Timestamp, Warm,
+    AttemptId, Billing, Change, IllegalTransition, Image, ImageState, MachineId, MachineKeys,
+    Money, PolicySpec, Secret, Span, Timestamp, Warm,
 };
 use crate::planner::{self, Action, Blocked, PauseReason, Plan};
 
@@ -128,6 +128,7 @@ impl<'a> Simulation<'a> {
         let skills = Skills {
             fleet: self.scenario.cloud.has_fleet,
             sleep: true,
+            billing: Billing::default(),
         };
         let providers = self.scenario.images.iter();
         let providers = providers.map(|(_, spec)| (spec.provider.clone(), skills));
@@ -262,10 +263,21 @@ impl<'a> Simulation<'a> {
         }
         self.is_nudged = false;
         self.record.outcome.passes += 1;
+        let looked = self.write(|draft| {
+            draft.books.look_ahead(draft.now);
+            look_at_budgets(draft)
+        })?;
+        for attempt in looked.stop {
+            self.ask_stop(attempt);
+        }
         let ids = &mut self.ids;
         let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
         // A plan that asks to be made again at once would be asked for at this instant for ever.
-        self.wake_at = plan.wake_at.filter(|at| *at > now);
+        self.wake_at = [plan.wake_at, looked.next]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min();
         self.note_plan(&plan);
         if plan.actions.is_empty() {
             return Ok(());

@@ -28,6 +28,7 @@ fn image(capability: &str) -> ImageSpec {
         }],
         wish: None,
         slots: 1,
+        billing: None,
         capabilities: BTreeMap::from([(capability.to_owned(), CapabilityValue::Flag(true))]),
         ready: None,
         probes: BTreeMap::new(),

@@ -69,6 +69,19 @@ pub struct OpenWork {
     pub needed: BTreeMap<BuildId, BuildResult>,
 }
 
+/// An attempt, with what it was for and where it ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastAttempt {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its build's project.
+    pub project: String,
+    /// Its build's name.
+    pub build: String,
+    /// Its machine's image, by name.
+    pub image: String,
+}
+
 /// Which rows of a list, and how many. Lists are newest first; `before` continues after the last
 /// row of the page before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,6 +211,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn attempt(&self, id: AttemptId) -> Result<Option<Attempt>, StoreError>;
     /// The attempts of a build, first to last.
     async fn attempts(&self, build: BuildId) -> Result<Vec<Attempt>, StoreError>;
+
+    /// Attempts with what they were for and where they ran, newest first. Asked once at each start,
+    /// for all of some weeks: an engine that can join its tables should.
+    async fn past_attempts(&self, page: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError>;
 
     /// A machine by id.
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError>;

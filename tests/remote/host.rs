@@ -219,6 +219,7 @@ pub(crate) fn launch_request(
         probes: std::collections::BTreeMap::new(),
         boot_timeout: Span::from_secs(60),
         slots: 1,
+        billing: None,
     };
     let image = Image {
         name: "image".to_owned(),

@@ -14,6 +14,7 @@ mod catalogue;
 mod clients;
 mod faults;
 mod fleet;
+mod idle;
 mod invariants;
 mod launch;
 mod lifetime;

@@ -9,8 +9,8 @@ use dormouse::model::{
     MachineId, MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
 };
 use dormouse::store::{
-    BuildFilter, CostGroup, CostRow, OpenWork, Page, SpentRow, SqliteStore, Store, StoreError,
-    Tally,
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, SqliteStore, Store,
+    StoreError, Tally,
 };
 
 use super::quiet::Quiet;
@@ -136,6 +136,10 @@ impl Store for WatchedStore {
 
     async fn attempts(&self, build: BuildId) -> Result<Vec<Attempt>, StoreError> {
         watched!(self.attempts(build))
+    }
+
+    async fn past_attempts(&self, page: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        watched!(self.past_attempts(page))
     }
 
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {

@@ -12,7 +12,8 @@ use crate::model::{
     Policy, Span, Subject, Timestamp, Token,
 };
 use crate::store::{
-    BuildFilter, CostGroup, CostRow, OpenWork, Page, SpentRow, Store, StoreError, Tally,
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, Store, StoreError,
+    Tally,
 };
 
 /// Rows by id, as they were committed.
@@ -311,6 +312,11 @@ impl Store for FakeStore {
             attempts.sort_by_key(|attempt| attempt.number);
             attempts
         })
+    }
+
+    async fn past_attempts(&self, _: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        // Asked by engines only.
+        Ok(Vec::new())
     }
 
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {

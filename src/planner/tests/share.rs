@@ -68,7 +68,7 @@ fn a_burst_launches_as_few_machines_as_its_builds_fill() {
     assert_eq!(launches(&plan), 3);
     assert_eq!(bound(&plan).len(), 6);
     // A limit counts machines, not builds.
-    snapshot.limits[0].machines = 2;
+    snapshot.limits[0].machines = Some(2);
     let plan = planned(&snapshot);
     assert_eq!((launches(&plan), bound(&plan).len()), (2, 6));
     assert_eq!(plan.waiting[0].builds, 1);

@@ -315,6 +315,7 @@ mod tests {
             probes: BTreeMap::new(),
             boot_timeout: Span::from_secs(60),
             slots: 1,
+            billing: None,
         }
     }
 

@@ -14,7 +14,8 @@ use crate::model::{
 };
 use crate::store::rounds::RowName;
 use crate::store::{
-    BuildFilter, CostGroup, CostRow, OpenWork, Page, SpentRow, Store, StoreError, Tally,
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, Store, StoreError,
+    Tally,
 };
 
 #[derive(Debug, Clone, Default)]
@@ -415,6 +416,20 @@ impl Store for MemoryStore {
             self.read(|t| t.attempts.values().filter(of_build).cloned().collect());
         found.sort_by_key(|attempt| attempt.number);
         Ok(found)
+    }
+
+    async fn past_attempts(&self, at: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        Ok(self.read(|t| {
+            let on_machine = |a: &Attempt| t.machines.contains_key(&a.machine);
+            let found = page(&t.attempts, &at, on_machine);
+            let past = found.into_iter().map(|attempt| PastAttempt {
+                project: t.builds[&attempt.build].spec.project.clone(),
+                build: t.builds[&attempt.build].spec.name.clone(),
+                image: t.machines[&attempt.machine].image.clone(),
+                attempt,
+            });
+            past.collect()
+        }))
     }
 
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {

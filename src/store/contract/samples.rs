@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
-    Capabilities, CapabilityValue, Category, Claims, Constraint, Cursor, Endpoint, Entry, Event,
-    EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark,
-    Login, Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator,
-    Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement,
-    Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
-    TokenId, TokenRole,
+    Attempt, AttemptId, AttemptState, Billing, Boot, Build, BuildId, BuildResult, BuildSpec,
+    BuildState, Cancel, Capabilities, CapabilityValue, Category, Claims, Constraint, Cursor,
+    Endpoint, Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId,
+    Launch, LaunchId, LineMark, Login, Machine, MachineId, MachineKeys, MachineState, Market,
+    MarketChoice, Money, Operator, Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool,
+    Rate, Reason, Requirement, Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord,
+    Subject, Tariff, Timestamp, Token, TokenId, TokenRole,
 };
 
 /// Makes sample values; the same numbers give the same values.
@@ -258,6 +258,15 @@ impl Samples {
             billed_until: time(20),
             billed: Money::from_micros(-42),
             at_most: None,
+            billing: Billing {
+                quantum: Span::from_secs(3_600),
+                minimum: Span::from_secs(60),
+            },
+            boot: Some(Boot {
+                at: time(20),
+                took: Span::from_secs(40),
+                was_asleep: true,
+            }),
             hold: Some(Hold {
                 owner: "bob".to_owned(),
                 reason: NASTY.to_owned(),
@@ -372,6 +381,7 @@ impl Samples {
                 probes: map(1),
                 boot_timeout: Span::from_secs(120),
                 slots: 3,
+                billing: None,
             },
             applied_at: time(22),
             rev: 0,

@@ -17,7 +17,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::{BuildFilter, CostGroup, CostRow, OpenWork, Page, SpentRow, Store, StoreError, Tally};
+use super::{
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, Store, StoreError,
+    Tally,
+};
 use crate::model::{
     Attempt, AttemptId, BudgetNote, Build, BuildId, Change, Event, Extent, Image, Machine,
     MachineId, MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
@@ -107,6 +110,10 @@ impl Store for SqliteStore {
 
     async fn attempts(&self, build: BuildId) -> Result<Vec<Attempt>, StoreError> {
         read::attempts(&self.readers, build).await
+    }
+
+    async fn past_attempts(&self, page: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        read::past_attempts(&self.readers, page).await
     }
 
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {

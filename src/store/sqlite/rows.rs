@@ -11,12 +11,14 @@ use crate::model::{
     AttemptId, Build, BuildId, BuildResult, Category, Event, EventKind, Extent, Money, Pipeline,
     PipelineId, Span, Subject, Timestamp, Token,
 };
-use crate::store::{CostRow, SpentRow, StoreError, Tally};
+use crate::store::{CostRow, PastAttempt, SpentRow, StoreError, Tally};
 
 /// Id, spec, state, attempts, cancel, rev, spared.
 pub(super) type BuildRow = (String, String, String, i64, Option<String>, i64, i64);
 /// Id and the value as JSON.
 pub(super) type BodyRow = (String, String);
+/// Id and value of an attempt, project and name of its build, its machine's image.
+pub(super) type PastAttemptRow = (String, String, String, String, String);
 /// Id, value, tally as JSON.
 pub(super) type PipelineRow = (String, String, String);
 /// Start, length, pack, frame start, frame length, marks.
@@ -122,6 +124,17 @@ pub(super) fn build(
         rev: number(KIND, &id, rev)?,
         spared: number(KIND, &id, spared)?,
         id: build_id(&id)?,
+    })
+}
+
+pub(super) fn past_attempt(
+    (id, body, project, build, image): PastAttemptRow,
+) -> Result<PastAttempt, StoreError> {
+    Ok(PastAttempt {
+        attempt: json("attempt", &id, &body)?,
+        project,
+        build,
+        image,
     })
 }
 

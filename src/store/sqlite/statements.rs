@@ -188,6 +188,11 @@ statements! {
     ATTEMPT = "SELECT id, body FROM attempts WHERE id = ?1";
     ATTEMPTS = "SELECT id, body FROM attempts WHERE build = ?1 ORDER BY number";
 
+    PAST_ATTEMPTS = "SELECT a.id, a.body, b.project, s.spec ->> 'name', m.image \
+        FROM attempts AS a JOIN builds AS b ON b.id = a.build \
+        JOIN build_specs AS s ON s.build = a.build \
+        JOIN machines AS m ON m.id = a.body ->> 'machine' \
+        WHERE a.id < ?1 ORDER BY a.id DESC LIMIT ?2";
     MACHINE = "SELECT id, body FROM machines WHERE id = ?1";
     MACHINES = "SELECT id, body FROM machines WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
     MACHINES_PRESENT = "SELECT id, body FROM machines WHERE state <> 'gone' AND id < ?1 \

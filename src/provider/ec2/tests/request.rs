@@ -51,6 +51,7 @@ pub(in crate::provider::ec2) fn order(market: Market) -> LaunchOrder {
                 probes: BTreeMap::new(),
                 boot_timeout: Span::from_secs(120),
                 slots: 1,
+                billing: None,
             },
             applied_at: Timestamp::from_micros(0),
             rev: 1,
