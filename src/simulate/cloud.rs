@@ -441,6 +441,18 @@ impl Cloud {
         }
     }
 
+    /// Takes back some of the spot machines within a minute.
+    pub(super) fn wave(&mut self, percent: u32, at: Timestamp) {
+        const LASTS: Span = Span::from_secs(60);
+        for (number, vm) in &self.vms {
+            let is_spot = vm.pool.market == Market::Spot && vm.ended.is_none();
+            if is_spot && self.dice.below(100) < u64::from(percent) {
+                let taken = Event::Taken(*number, Taken::Reclaimed);
+                self.later.push((at + self.dice.up_to(LASTS), taken));
+            }
+        }
+    }
+
     /// It answers nothing until a time.
     pub(super) fn outage(&mut self, until: Timestamp) {
         self.out_until = self.out_until.max(until);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::books::{Books, DEFAULT_MAX_MACHINES};
+use crate::books::{Books, DEFAULT_MAX_MACHINES, is_coming};
 use crate::model::{
     AttemptState, BuildId, BuildState, Change, Machine, MachineId, MachineState, Money, Policy,
     Span, Timestamp,
@@ -132,7 +132,8 @@ impl Watch {
     /// Whether a machine has begun to run, or is going to, with this change.
     fn has_risen(&mut self, machine: &Machine) -> bool {
         if is_awake(machine) {
-            self.awake.insert(machine.id)
+            // One that is ended in its sleep does not wake for that.
+            self.awake.insert(machine.id) && is_coming(&machine.state)
         } else {
             self.awake.remove(&machine.id);
             false

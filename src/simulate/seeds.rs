@@ -28,11 +28,13 @@ const IMAGES: [(&str, &str); 4] = [
 pub fn scenario(seed: u64) -> Scenario {
     let mut dice = Dice::new(seed, 7);
     let images = images(&mut dice);
-    let policies = policies(&mut dice);
-    let work = office_day(&mut dice, images.len());
     let cloud = cloud(&mut dice);
+    let policies = policies(&mut dice, cloud.has_fleet);
+    let work = office_day(&mut dice, images.len());
     let faults = faults(&mut dice);
-    let disturbances = disturbances(&mut dice, &images, &policies);
+    let mut disturbances = disturbances(&mut dice, &images, &policies, cloud.has_fleet);
+    disturbances.extend(kill_at_push(&mut dice, &work));
+    disturbances.sort_by_key(|(at, _)| *at);
     Scenario {
         images,
         policies,
@@ -78,8 +80,8 @@ fn image(capability: &str, dice: &mut Dice) -> ImageSpec {
     }
 }
 
-fn policies(dice: &mut Dice) -> Vec<(String, PolicySpec)> {
-    let mut policies = vec![("default".to_owned(), policy(dice))];
+fn policies(dice: &mut Dice, has_spot: bool) -> Vec<(String, PolicySpec)> {
+    let mut policies = vec![("default".to_owned(), policy(dice, has_spot))];
     if dice.chance(500) {
         let of_one = PolicySpec {
             images: vec!["debian".to_owned()],
@@ -91,7 +93,7 @@ fn policies(dice: &mut Dice) -> Vec<(String, PolicySpec)> {
     policies
 }
 
-fn policy(dice: &mut Dice) -> PolicySpec {
+fn policy(dice: &mut Dice, has_spot: bool) -> PolicySpec {
     let minutes = [1, 3, 10, 30];
     let idle = minutes.get(dice.place(4)).copied().unwrap_or(5);
     PolicySpec {
@@ -106,7 +108,8 @@ fn policy(dice: &mut Dice) -> PolicySpec {
             .then(|| Span::from_secs(HOUR * (1 + dice.below(6)))),
         market: match dice.below(3) {
             0 => None,
-            1 => Some(MarketChoice::Spot),
+            // Without spare capacity to be had, its builds would wait for ever.
+            1 if has_spot => Some(MarketChoice::Spot),
             _ => Some(MarketChoice::SpotWithFallback),
         },
         max_lifetime: dice
@@ -206,25 +209,34 @@ fn disturbances(
     dice: &mut Dice,
     images: &[(String, ImageSpec)],
     policies: &[(String, PolicySpec)],
+    has_spot: bool,
 ) -> Vec<(Timestamp, Disturbance)> {
     let count = dice.below(14);
-    let mut disturbances: Vec<(Timestamp, Disturbance)> = (0..count)
-        .map(|_| {
-            let second = dice.between(9 * HOUR, 20 * HOUR);
-            let at = MIDNIGHT + Span::from_secs(second) + dice.up_to(Span::from_secs(1));
-            (at, disturbance(dice, images, policies))
-        })
-        .collect();
-    disturbances.sort_by_key(|(at, _)| *at);
-    disturbances
+    let disturbances = (0..count).map(|_| {
+        let second = dice.between(9 * HOUR, 20 * HOUR);
+        let at = MIDNIGHT + Span::from_secs(second) + dice.up_to(Span::from_secs(1));
+        (at, disturbance(dice, images, policies, has_spot))
+    });
+    disturbances.collect()
+}
+
+/// Now and then the orchestrator is killed while what a push needs is on its way out.
+fn kill_at_push(dice: &mut Dice, work: &[Work]) -> Option<(Timestamp, Disturbance)> {
+    const LAUNCHING: Span = Span::from_millis(700);
+    let push = work.get(dice.place(work.len()))?;
+    let at = push.submit + dice.up_to(LAUNCHING);
+    let down = dice.up_to(Span::from_secs(MINUTE));
+    dice.chance(300)
+        .then_some((at, Disturbance::Restart { down }))
 }
 
 fn disturbance(
     dice: &mut Dice,
     images: &[(String, ImageSpec)],
     policies: &[(String, PolicySpec)],
+    has_spot: bool,
 ) -> Disturbance {
-    match dice.below(12) {
+    match dice.below(13) {
         0 => Disturbance::Drought {
             percent: 30 + u32::try_from(dice.below(71)).unwrap_or(0),
             // Now and then for longer than builds wait for capacity.
@@ -240,7 +252,7 @@ fn disturbance(
         6 => {
             let name = policies.get(dice.place(policies.len()));
             let name = name.map_or("default", |(name, _)| name.as_str());
-            let mut spec = policy(dice);
+            let mut spec = policy(dice, has_spot);
             if name != "default" {
                 spec.images = vec![name.to_owned()];
             }
@@ -258,6 +270,9 @@ fn disturbance(
             percent: 10 + u32::try_from(dice.below(60)).unwrap_or(0),
         },
         10 => Disturbance::Retry,
+        11 => Disturbance::Wave {
+            percent: 50 + u32::try_from(dice.below(51)).unwrap_or(0),
+        },
         _ => Disturbance::EndMachine,
     }
 }

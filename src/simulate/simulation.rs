@@ -68,6 +68,8 @@ pub(super) struct Simulation<'a> {
     pub(super) is_nudged: bool,
     /// When time alone may change the plan, by the orchestrator's clock.
     wake_at: Option<Timestamp>,
+    /// Why the first build in the queue waited when the planner was asked last.
+    last_wait: String,
     floors_lifted: bool,
     ends_by: Timestamp,
 }
@@ -99,6 +101,7 @@ impl<'a> Simulation<'a> {
             keeps_rows: scenario.is_watched || scenario.has_restarts(),
             is_nudged: true,
             wake_at: None,
+            last_wait: String::new(),
             floors_lifted: false,
             ends_by: last_work.max(last_disturbance).unwrap_or_default() + PATIENCE,
         };
@@ -361,6 +364,12 @@ impl<'a> Simulation<'a> {
                 self.coverage.note(Situation::GivenUpForCapacity);
             }
         }
+        if self.scenario.is_watched {
+            let first = plan.waiting.first();
+            let why =
+                first.map(|waiting| planner::blocked_words(&self.books.snapshot, &waiting.why));
+            self.last_wait = why.unwrap_or_default();
+        }
         for waiting in &plan.waiting {
             self.coverage.note(match waiting.why {
                 // Days have no budgets yet.
@@ -429,7 +438,7 @@ impl<'a> Simulation<'a> {
             return Err(SimulationError::Stuck {
                 at: self.now(),
                 builds: self.books.builds.len() + self.scenario.work.len() - self.next_work,
-                first: self.books.builds.keys().next().copied(),
+                why: std::mem::take(&mut self.last_wait),
                 machines: self.books.machines.len(),
             });
         }
