@@ -156,6 +156,7 @@ impl Maker {
             launch: None,
             tariff: None,
             project: None,
+            at_most: None,
             launched_for: None,
             state: MachineState::Idle {
                 instance: InstanceId("i-1".to_owned()),

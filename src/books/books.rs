@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::matching;
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, BuildState, IdleTimeout, Image, ImageState,
-    Launch, LaunchId, Machine, MachineId, MachineState, Market, MarketChoice, Policy, PolicySpec,
-    Rate, Requirements, SleepKind, Span,
+    Attempt, AttemptId, Build, BuildId, BuildResult, BuildSpec, BuildState, IdleTimeout, Image,
+    ImageState, Launch, LaunchId, Machine, MachineId, MachineState, Market, MarketChoice,
+    PipelineId, Policy, PolicySpec, Rate, Requirements, SleepKind, Span,
 };
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Phase, ProjectIndex,
+    Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Phase, ProjectIndex,
     ProjectView, QueueKey, Snapshot,
 };
 use crate::policy::{self, DEFAULT_IDLE_TIMEOUT, Terms};
@@ -20,6 +20,7 @@ use crate::store::OpenWork;
 
 use super::capacity::Capacity;
 use super::sharing::slots;
+use super::spend::{Spend, meter_of};
 
 /// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
 pub const DEFAULT_MAX_MACHINES: u32 = 10;
@@ -34,6 +35,10 @@ struct ClassKey {
     priority: i32,
     /// Policies that speak of them for what they are: their labels or priority.
     policies: Vec<String>,
+    /// How long each may take, while a budget asks.
+    timeout: Span,
+    /// Their pipeline, while a budget asks.
+    pipeline: Option<PipelineId>,
 }
 
 /// Everything that is not over.
@@ -53,6 +58,8 @@ pub(crate) struct Books {
     classes: BTreeMap<ClassKey, ClassId>,
     indices: BTreeMap<String, ImageIndex>,
     projects: BTreeMap<String, ProjectIndex>,
+    /// What limits and budgets count.
+    pub(crate) spend: Spend,
     /// Where images can be launched.
     pub(crate) capacity: Capacity,
     /// Launches whose outcome is not known.
@@ -65,6 +72,7 @@ impl Books {
     /// The books as the store has them.
     pub(crate) fn load(open: OpenWork) -> Self {
         let mut books = Self::default();
+        books.spend.has_past = true;
         for image in open.images {
             books
                 .images
@@ -152,6 +160,7 @@ impl Books {
 
     /// Stores a build's new value and keeps the queue in step.
     pub(crate) fn put_build(&mut self, build: Build) {
+        self.track_bound(&build);
         self.snapshot.dequeue(build.id);
         if let BuildState::Queued { since, not_before } = build.state {
             let class = self.class_of(&build);
@@ -199,6 +208,7 @@ impl Books {
             let terms = self.terms(&name);
             let sleep = self.sleep_of(&name, terms.sleep);
             let slots = slots(self.image(&name).map(AsRef::as_ref), &terms);
+            let boot_timeout = self.boot_timeout_of(&name);
             if let Some(view) = self.snapshot.images.get_mut(index.0) {
                 view.version = version;
                 view.idle_timeout = idle_timeout(&terms);
@@ -209,10 +219,11 @@ impl Books {
                 view.sleep = sleep;
                 view.max_asleep = terms.max_asleep;
                 view.asleep_timeout = terms.asleep_timeout;
+                view.boot_timeout = boot_timeout;
             }
             self.refresh_capacity(index);
         }
-        self.snapshot.limits = self.limits();
+        self.refresh_limits(self.spend.seen);
         let machines: Vec<Machine> = self.machines.values().cloned().collect();
         for machine in machines {
             let view = self.machine_view(&machine);
@@ -225,7 +236,9 @@ impl Books {
             .collect();
         for (key, id) in classes {
             let candidates = self.candidates(&key);
+            let rules = self.rules_named(&key.policies);
             if let Some(class) = self.snapshot.classes.get_mut(&id) {
+                class.rules = rules;
                 class.candidates = candidates;
             }
         }
@@ -269,6 +282,7 @@ impl Books {
             sleep: SleepKind::Never,
             max_asleep: terms.max_asleep,
             asleep_timeout: terms.asleep_timeout,
+            boot_timeout: self.boot_timeout_of(name),
         });
         self.indices.insert(name.to_owned(), index);
         index
@@ -283,7 +297,13 @@ impl Books {
             on_demand: is_last_retry(build),
             project: spec.project.clone(),
             priority: spec.priority,
-            policies: self.policies_of(build),
+            policies: self.policies_of(spec),
+            timeout: if self.asks_timeout() {
+                spec.timeout
+            } else {
+                Span::ZERO
+            },
+            pipeline: Some(spec.pipeline).filter(|_| self.asks_pipeline()),
         };
         if let Some(id) = self.classes.get(&key) {
             return *id;
@@ -296,6 +316,9 @@ impl Books {
             on_demand: key.on_demand,
             project: self.project_of(&key.project),
             priority: key.priority,
+            rules: self.rules_named(&key.policies),
+            timeout: key.timeout,
+            pipeline: key.pipeline,
             candidates: self.candidates(&key),
             ..Class::default()
         };
@@ -305,11 +328,11 @@ impl Books {
     }
 
     /// The policies that speak of a build for its labels or priority, by name.
-    fn policies_of(&self, build: &Build) -> Vec<String> {
+    pub(super) fn policies_of(&self, spec: &BuildSpec) -> Vec<String> {
         let subject = policy::Subject {
-            project: Some(&build.spec.project),
-            labels: Some(&build.spec.labels),
-            priority: Some(build.spec.priority),
+            project: Some(&spec.project),
+            labels: Some(&spec.labels),
+            priority: Some(spec.priority),
             ..policy::Subject::default()
         };
         let by_build = |policy: &&Policy| {
@@ -333,17 +356,29 @@ impl Books {
             return *index;
         }
         let index = ProjectIndex(self.snapshot.projects.len());
-        let subject = policy::Subject {
-            project: Some(name),
-            ..policy::Subject::default()
-        };
-        let terms = policy::effective(self.policies.values(), &subject).terms;
         self.snapshot.projects.push(ProjectView {
             name: name.to_owned(),
-            weight: terms.weight,
+            weight: self.weight_of(name),
         });
         self.projects.insert(name.to_owned(), index);
+        self.new_project(name, index);
         index
+    }
+
+    /// The share of a project beside others.
+    pub(super) fn weight_of(&self, project: &str) -> u32 {
+        let subject = policy::Subject {
+            project: Some(project),
+            ..policy::Subject::default()
+        };
+        policy::effective(self.policies.values(), &subject)
+            .terms
+            .weight
+    }
+
+    /// The planner's index of an image that was seen before.
+    pub(super) fn known_image(&self, name: &str) -> Option<ImageIndex> {
+        self.indices.get(name).copied()
     }
 
     /// Classes without builds are kept for the next build of their kind, up to a bound.
@@ -416,6 +451,7 @@ impl Books {
             claims: u32::try_from(machine.state.claims().len()).unwrap_or(u32::MAX),
             free: self.room_on(machine, slots),
             held_until: machine.hold.as_ref().map(|hold| hold.until),
+            meter: meter_of(machine),
         }
     }
 
@@ -435,38 +471,6 @@ impl Books {
         if let Some(view) = self.snapshot.machines.get_mut(&id) {
             view.is_interrupted = true;
         }
-    }
-
-    fn limits(&self) -> Vec<Limit> {
-        let of_images = |policy: &Policy| {
-            let known = policy
-                .spec
-                .images
-                .iter()
-                .filter_map(|name| self.indices.get(name));
-            (!policy.spec.images.is_empty()).then(|| known.copied().collect())
-        };
-        let mut limits: Vec<Limit> = self
-            .policies
-            .values()
-            .filter_map(|policy| {
-                let machines = policy.spec.max_machines?;
-                Some(Limit {
-                    name: policy.name.clone(),
-                    images: of_images(policy),
-                    machines,
-                })
-            })
-            .collect();
-        if limits.iter().all(|limit| limit.images.is_some()) {
-            let name = "built-in".to_owned();
-            limits.push(Limit {
-                name,
-                images: None,
-                machines: DEFAULT_MAX_MACHINES,
-            });
-        }
-        limits
     }
 }
 

@@ -190,6 +190,7 @@ impl Books {
             .enumerate()
             .map(|(place, offering)| OfferingView {
                 price: offering.shape.price_usd_micro_per_hour,
+                vcpus: offering.shape.vcpus,
                 market: offering.market,
                 available_after: self
                     .capacity

@@ -3,8 +3,10 @@
 //! Callers: `engine`, which carries out what the effects say once that is durable; `simulate`, which
 //! plays it.
 
+use std::sync::Arc;
+
 use crate::model::{
-    Attempt, AttemptId, AttemptState, BuildId, BuildResult, BuildState, Category, Change, Cursor,
+    AtMost, Attempt, AttemptId, AttemptState, BuildId, BuildState, Category, Change, Cursor,
     EventKind, IllegalTransition, Image, Machine, MachineId, MachineKeys, MachineState, Money,
     Offering, Reason, SleepKind, Subject,
 };
@@ -14,6 +16,7 @@ use super::draft::Draft;
 use super::machine_steps::{becomes, is_coming};
 use super::outcome::finish_build;
 use super::sharing::shares;
+use super::spend::Launched;
 
 /// Makes the keys of a machine that its provider takes by itself.
 pub(crate) type NewKeys<'a> = dyn FnMut(MachineId) -> Result<MachineKeys, IllegalTransition> + 'a;
@@ -69,8 +72,12 @@ pub(crate) fn record(
             Ok(Some(Effect::BringUp(*machine)))
         }
         Action::Sleep { machine, how } => put_to_sleep(draft, *machine, *how),
-        Action::GiveUp { build, reason } => {
-            finish_build(draft, *build, BuildResult::InfraFailure, reason)?;
+        Action::GiveUp {
+            build,
+            result,
+            reason,
+        } => {
+            finish_build(draft, *build, *result, reason)?;
             Ok(None)
         }
         Action::Drain { machine, reason } => drain(draft, *machine, reason),
@@ -97,6 +104,17 @@ fn launch(
         draft.record(Change::PutMachineKeys(new_keys(machine)?));
     }
     intend(draft, machine, &image, cheapest, claim);
+    if has_fleet {
+        let at_most = most_of(&offerings);
+        draft.change_machine(machine, |machine| machine.at_most = at_most);
+    }
+    let build = claim.and_then(|(build, _)| draft.books.builds.get(&build));
+    let build = build.map(|build| Arc::clone(&build.spec));
+    draft.books.count_launch(Launched {
+        at: draft.now,
+        image: image.name.clone(),
+        build,
+    });
     if let Some(claim) = claim {
         bind(draft, claim, machine, "a machine that is launched for it")?;
     }
@@ -105,6 +123,16 @@ fn launch(
     } else {
         Effect::BringUp(machine)
     }))
+}
+
+/// The most that a machine of a launch may become; none where it can be one thing only.
+fn most_of(offerings: &[Offering]) -> Option<AtMost> {
+    let shapes = offerings.iter().map(|offering| &offering.shape);
+    let most = AtMost {
+        vcpus: shapes.clone().map(|shape| shape.vcpus).max()?,
+        rate: shapes.map(|shape| shape.price_usd_micro_per_hour).max()?,
+    };
+    (offerings.len() > 1).then_some(most)
 }
 
 fn put_to_sleep(
@@ -327,6 +355,7 @@ fn intend(
         builds_done: 0,
         billed_until: draft.now,
         billed: Money::ZERO,
+        at_most: None,
         hold: None,
         rev: 0,
     });

@@ -40,6 +40,7 @@ enum Touched {
 
 impl<'a> Draft<'a> {
     pub(crate) const fn new(books: &'a mut Books, now: Timestamp) -> Self {
+        books.spend.seen = now;
         Self {
             books,
             now,
@@ -254,9 +255,10 @@ impl<'a> Draft<'a> {
         machine.enter(next, self.now)?;
         self.machines.entry(id).or_insert(Touched::Updated(read));
         if let Some(shares) = bill {
-            let entries = ledger::settle_shared(&mut machine, self.now, shares);
-            self.changes
-                .extend(entries.into_iter().map(Change::AppendEntry));
+            for entry in ledger::settle_shared(&mut machine, self.now, shares) {
+                self.books.count_entry(&entry, &machine, self.now);
+                self.changes.push(Change::AppendEntry(entry));
+            }
         }
         if let Some(rate) = rate_of(&machine) {
             ledger::change_rate(&mut machine, rate, self.now);

@@ -52,6 +52,7 @@ pub(crate) fn settle(
     for id in &machines {
         match instances.next() {
             Some(instance) => {
+                draft.change_machine(*id, |machine| machine.at_most = None);
                 reprice(draft, *id, instance.pool.as_ref(), &offerings);
                 up.extend(give(draft, *id, instance)?);
             }

@@ -16,6 +16,16 @@ pub(crate) fn cancel(
     id: BuildId,
     reason: &str,
 ) -> Result<Option<AttemptId>, IllegalTransition> {
+    end_as(draft, id, reason, BuildResult::Canceled)
+}
+
+/// The same with another result.
+pub(crate) fn end_as(
+    draft: &mut Draft<'_>,
+    id: BuildId,
+    reason: &str,
+    result: BuildResult,
+) -> Result<Option<AttemptId>, IllegalTransition> {
     let Some(build) = draft.books.builds.get(&id) else {
         return Ok(None);
     };
@@ -26,7 +36,7 @@ pub(crate) fn cancel(
     let wish = Cancel {
         at: draft.now,
         reason: reason.to_owned(),
-        result: BuildResult::Canceled,
+        result,
     };
     draft.change_build(id, |build| build.ask_cancel(wish));
     draft.event(
@@ -36,7 +46,7 @@ pub(crate) fn cancel(
     );
     match state {
         BuildState::Waiting | BuildState::Queued { .. } => {
-            finish_build(draft, id, BuildResult::Canceled, reason)?;
+            finish_build(draft, id, result, reason)?;
             Ok(None)
         }
         BuildState::Bound {

@@ -13,6 +13,7 @@
 mod attempt;
 mod boot_failure;
 mod bring_up;
+mod budgets;
 mod catalogue;
 mod desk;
 mod ending;
@@ -27,6 +28,7 @@ mod index;
 mod intake;
 mod journal;
 mod launcher;
+mod passes;
 mod reconcile;
 mod resolve;
 mod retry;
@@ -42,3 +44,4 @@ pub use desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict,
 pub use engine::{Engine, Fault, Parts, Settings};
 pub use front_desk::FrontDesk;
 pub use index::StoreIndex;
+pub use passes::{NoPassLog, PassLog};

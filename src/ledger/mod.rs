@@ -5,6 +5,10 @@
 //! that the entries of a machine add up to its cost exactly, however finely it is cut: the sum of
 //! build costs and overhead is the sum of machine costs. Caller: `engine`.
 
+mod budget;
+
+pub use budget::{Window, between, forecast, is_time_zone, window};
+
 use crate::model::{
     AttemptId, BuildId, Category, Entry, Machine, Money, PipelineId, Rate, Span, Tariff, Timestamp,
 };
@@ -96,6 +100,11 @@ pub fn change_rate(machine: &mut Machine, rate: Rate, now: Timestamp) {
     }
 }
 
+/// What a machine costs now, per hour.
+pub fn rate_now(machine: &Machine) -> Rate {
+    tariff(machine).rate
+}
+
 /// What it costs now: as its launch was priced, unless that has changed since.
 fn tariff(machine: &Machine) -> Tariff {
     machine.tariff.unwrap_or(Tariff {
@@ -140,6 +149,7 @@ mod tests {
             builds_done: 0,
             billed_until: start,
             billed: Money::ZERO,
+            at_most: None,
             hold: None,
             rev: 0,
         }

@@ -71,6 +71,9 @@ pub struct Machine {
     /// What it costs now, where that is not its price since its launch was decided.
     #[serde(default)]
     pub tariff: Option<Tariff>,
+    /// The most it may become, until its provider says what it is.
+    #[serde(default)]
+    pub at_most: Option<AtMost>,
     /// Kept for a person.
     pub hold: Option<Hold>,
     /// Write counter for compare-and-set.
@@ -86,6 +89,15 @@ pub struct Tariff {
     pub from: Timestamp,
     /// What it had cost until then.
     pub before: Money,
+}
+
+/// What a machine may become at most whose launch names several offerings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtMost {
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// What it costs.
+    pub rate: Rate,
 }
 
 /// An operator keeps a machine for debugging.

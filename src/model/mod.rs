@@ -27,7 +27,7 @@ mod transition;
 mod version;
 
 pub use attempt::{Attempt, AttemptState, Cursor, Outcome, StepRecord};
-pub use budget::{AtLimit, Budget, BudgetEach, Period};
+pub use budget::{AtLimit, Budget, BudgetEach, BudgetNews, BudgetNote, BudgetPart, Period};
 pub use build::{Build, BuildResult, BuildSpec, BuildState, Cancel, Pipeline, Step};
 pub use capability::{Capabilities, CapabilityValue};
 pub use catalogue::{Image, ImageSpec, ImageState, Login, MOST_SLOTS, Shape};
@@ -38,16 +38,16 @@ pub use id::{AttemptId, BuildId, IdParseError, LaunchId, MachineId, PackId, Pipe
 pub use ledger::{Category, Entry};
 pub use log::{Extent, LineMark};
 pub use machine::{
-    Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
+    AtMost, Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
 };
-pub use money::{Money, Rate};
+pub use money::{Money, MoneyParseError, Rate};
 pub use offering::{Launch, Market, Offering, Pool, ShapeWish};
 pub use policy::{
     IdleTimeout, MarketChoice, OnDemandWhen, Policy, PolicySpec, Quarantine, RestAt, Reuse,
     SleepKind, Superseded, Warm,
 };
 pub use requirement::{Constraint, Operator, Requirement, Requirements};
-pub use schedule::WarmWindow;
+pub use schedule::{WarmWindow, time_zone, time_zone_names};
 pub use secret::Secret;
 pub use time::{Span, SpanParseError, Timestamp};
 pub use transition::IllegalTransition;

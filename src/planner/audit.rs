@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Timestamp};
+use crate::model::{BuildId, MachineId, Money, Timestamp};
 
+use super::audit_limits::over_limits;
 use super::plan::{Action, Plan};
 use super::retire::is_held;
-use super::share::room;
+use super::slots::room;
 use super::snapshot::{ImageIndex, Phase, Queued, Snapshot};
 
 /// A plan that must not be executed: the planner has a bug.
@@ -51,15 +52,25 @@ pub enum Violation {
     /// A machine with a build, or one that a person keeps, would be drained.
     #[error("{0} has a build or is held, and would be drained or put to sleep")]
     DrainsWork(MachineId),
-    /// The launches exceed a limit.
-    #[error("limit {limit:?} of {max} machines would be exceeded: {planned}")]
+    /// The plan exceeds a limit.
+    #[error("limit {limit:?} of {max} {quota} would be exceeded: {planned}")]
     OverLimit {
         /// The limit's name.
         limit: String,
+        /// What it counts.
+        quota: &'static str,
         /// Its value.
-        max: u32,
-        /// Machines after the plan.
-        planned: u32,
+        max: u64,
+        /// As many after the plan.
+        planned: u64,
+    },
+    /// The plan exceeds a budget.
+    #[error("budget {budget:?} would be exceeded by {by}")]
+    OverBudget {
+        /// The budget's name.
+        budget: String,
+        /// By how much, if all goes as badly as it may.
+        by: Money,
     },
 }
 
@@ -70,14 +81,13 @@ pub fn audit(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
         now,
         builds: BTreeSet::new(),
         machines: BTreeSet::new(),
-        launches: BTreeMap::new(),
         taken: BTreeMap::new(),
         violations: Vec::new(),
     };
     for action in &plan.actions {
         check.action(action);
     }
-    check.limits();
+    check.violations.extend(over_limits(snapshot, plan, now));
     check.violations
 }
 
@@ -114,7 +124,6 @@ struct Check<'a> {
     now: Timestamp,
     builds: BTreeSet<BuildId>,
     machines: BTreeSet<MachineId>,
-    launches: BTreeMap<ImageIndex, u32>,
     /// Machines that get builds, and what those leave of their room.
     taken: BTreeMap<MachineId, Taken>,
     violations: Vec<Violation>,
@@ -137,9 +146,6 @@ impl Check<'_> {
                     (Some((build, _)), _) => self.fill(*build, *machine),
                     (None, Some(woken)) => self.spare(*machine, woken.image, woken.version),
                     (None, None) => self.violations.push(Violation::NotFree(*machine)),
-                }
-                if let Some(machine) = self.snapshot.machines.get(machine) {
-                    *self.launches.entry(machine.image).or_default() += 1;
                 }
             }
             Action::GiveUp { build, .. } => {
@@ -174,7 +180,6 @@ impl Check<'_> {
                     Some((build, _)) => self.fill(*build, *machine),
                     None => self.spare(*machine, *image, *version),
                 }
-                *self.launches.entry(*image).or_default() += 1;
             }
             Action::Drain { machine, .. } => {
                 self.machine_once(*machine);
@@ -244,7 +249,7 @@ impl Check<'_> {
     /// A machine to be at hand is of a current version.
     fn spare(&mut self, machine: MachineId, image: ImageIndex, version: u32) {
         let view = self.snapshot.image(image);
-        if !view.is_some_and(|view| view.version == Some(version)) {
+        if view.is_none_or(|view| view.version != Some(version)) {
             let image = view.map_or_else(|| format!("#{}", image.0), |view| view.name.clone());
             self.violations.push(Violation::OldSpare { machine, image });
         }
@@ -282,31 +287,6 @@ impl Check<'_> {
             .is_some_and(|machine| without_work(machine.phase) && !is_held(machine, self.now));
         if !drainable {
             self.violations.push(Violation::DrainsWork(id));
-        }
-    }
-
-    fn limits(&mut self) {
-        for limit in &self.snapshot.limits {
-            let covered = |image: &ImageIndex| u32::from(limit.covers(*image));
-            let present: u32 = self
-                .snapshot
-                .machines
-                .values()
-                .filter(|m| !matches!(m.phase, Phase::Asleep(_)))
-                .map(|m| covered(&m.image))
-                .sum();
-            let launched: u32 = self
-                .launches
-                .iter()
-                .map(|(i, count)| covered(i) * count)
-                .sum();
-            if launched > 0 && present + launched > limit.machines {
-                self.violations.push(Violation::OverLimit {
-                    limit: limit.name.clone(),
-                    max: limit.machines,
-                    planned: present + launched,
-                });
-            }
         }
     }
 }

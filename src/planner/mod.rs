@@ -8,25 +8,38 @@
 //! `engine`; `api` sees the report types only.
 
 mod audit;
+mod audit_limits;
+mod budgets;
 mod expire;
 mod give_up;
+mod limits;
 mod make_room;
 mod place;
 mod plan;
+mod replay;
 mod report;
 mod retire;
+mod room;
 mod share;
+mod slots;
 mod snapshot;
+mod turns;
 
 pub use audit::{Violation, audit};
+pub use budgets::{BudgetView, NoRoom, Part, Standing};
+pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
 pub use plan::{Action, Blocked, Kept, Plan, Waiting, plan};
+pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };
+pub use share::{Flow, MOST_PRIORITY, Shares};
 pub use snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView,
+    BoundView, Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Meter, OfferingView,
     PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 
+#[cfg(test)]
+mod limit_tests;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,18 @@
 //! The plan, and the order of the steps that make it.
 
-use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, SleepKind, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::model::{
+    AttemptId, BuildId, BuildResult, MachineId, Market, Reason, SleepKind, Timestamp,
+};
+
+use super::budgets::NoRoom;
+use super::limits::Reached;
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
 use super::{expire, give_up, make_room, place, retire};
 
 /// What to do now, why not more, and when to think again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// In this order.
     pub actions: Vec<Action>,
@@ -20,13 +26,13 @@ pub struct Plan {
 
 impl Plan {
     /// Asks to be made again at `at`, if nothing earlier was asked.
-    pub(super) fn wake(&mut self, at: Timestamp) {
+    pub fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 }
 
 /// One decision, complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Run a build on a machine that is idle or coming, or that runs others and has room for it; also
     /// on one whose launch or waking comes before this in the plan.
@@ -69,10 +75,12 @@ pub enum Action {
         /// How.
         how: SleepKind,
     },
-    /// End a build: no machine was to be had for it for too long.
+    /// End a build: no machine, or no money, was to be had for it.
     GiveUp {
         /// The queued build.
         build: BuildId,
+        /// What it ends as.
+        result: BuildResult,
         /// Why, for people.
         reason: String,
     },
@@ -86,7 +94,7 @@ pub enum Action {
 }
 
 /// A class that keeps queued builds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// The class.
     pub class: ClassId,
@@ -99,12 +107,14 @@ pub struct Waiting {
 }
 
 /// Why builds stay queued.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Blocked {
     /// No image of the catalogue can build them.
     NoImage,
-    /// The limit at this place of `Snapshot::limits` is reached.
-    Limit(usize),
+    /// A limit is reached.
+    Limit(Reached),
+    /// A budget has no room.
+    Budget(NoRoom),
     /// Launches of all fitting images are paused; the first is tried again then.
     Paused(ImageIndex, Paused),
     /// There is no capacity for any fitting image; the first pool is tried again then.
@@ -116,7 +126,7 @@ pub enum Blocked {
 }
 
 /// A machine that is kept without work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// The machine.
     pub machine: MachineId,

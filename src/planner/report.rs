@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptId, BuildId, Money, Rate, Span, Timestamp};
+use crate::model::{AtLimit, AttemptId, BuildId, Money, Rate, Span, Timestamp};
 
+use super::budgets::{NoRoom, Part};
+use super::limits::{Quota, Reached};
 use super::plan::{Action, Blocked, Kept, Plan, Waiting};
 use super::snapshot::{PauseReason, Paused, Snapshot};
 
@@ -118,7 +120,7 @@ fn action_words(snapshot: &Snapshot, action: &Action) -> String {
         }
         Action::Wake { machine, claim, .. } => format!("wake {machine} {}", what_for(*claim)),
         Action::Sleep { machine, how } => format!("put {machine} to sleep ({})", how.word()),
-        Action::GiveUp { build, reason } => format!("give up {build}: {reason}"),
+        Action::GiveUp { build, reason, .. } => format!("give up {build}: {reason}"),
         Action::Drain { machine, reason } => format!("end {machine}: {}", reason.sentence()),
     }
 }
@@ -146,15 +148,8 @@ fn waiting_report(snapshot: &Snapshot, waiting: &Waiting) -> WaitingReport {
 pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
     match why {
         Blocked::NoImage => "no image of the catalogue can build it".to_owned(),
-        Blocked::Limit(place) => match snapshot.limits.get(*place) {
-            Some(limit) => {
-                format!(
-                    "policy {:?} allows {} machines at once",
-                    limit.name, limit.machines
-                )
-            }
-            None => "a limit is reached".to_owned(),
-        },
+        Blocked::Limit(reached) => limit_words(snapshot, *reached),
+        Blocked::Budget(no_room) => budget_words(snapshot, no_room),
         Blocked::Paused(image, Paused { until, why }) => {
             let image = snapshot.image(*image).map_or("?", |image| &image.name);
             let why = match why {
@@ -178,6 +173,61 @@ pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
             format!("it is not known yet where image {image} can be launched")
         }
         Blocked::Backoff(until) => format!("its next attempt is due at {until}"),
+    }
+}
+
+fn limit_words(snapshot: &Snapshot, reached: Reached) -> String {
+    let Some(limit) = snapshot.limits.get(reached.limit) else {
+        return "a limit is reached".to_owned();
+    };
+    let number = |most: Option<u32>| most.unwrap_or_default();
+    let allowed = match reached.quota {
+        Quota::Machines => format!("{} machines at once", number(limit.machines)),
+        Quota::Vcpus => format!("{} vCPUs at once", number(limit.vcpus)),
+        Quota::Builds => format!("{} builds with a machine at once", number(limit.builds)),
+        Quota::Launches => format!("{} launches per hour", number(limit.launches_per_hour)),
+        Quota::Cost => format!(
+            "machines for {} in all",
+            limit.cost_per_hour.unwrap_or_default()
+        ),
+    };
+    let until = reached.until.map(|until| format!("; next try at {until}"));
+    format!(
+        "policy {:?} allows {allowed}{}",
+        limit.name,
+        until.unwrap_or_default()
+    )
+}
+
+fn budget_words(snapshot: &Snapshot, no_room: &NoRoom) -> String {
+    let Some(budget) = snapshot.budgets.get(no_room.budget) else {
+        return "a budget has no room".to_owned();
+    };
+    let name = format!("budget {:?} of policy {:?}", budget.name, budget.policy);
+    if !budget.is_known {
+        return format!("what was spent of {name} is being counted");
+    }
+    let total = budget.total(no_room.part);
+    let what = match no_room.part {
+        Part::All => String::new(),
+        Part::Project(_) => " for its project".to_owned(),
+        Part::Image(_) => " for that image".to_owned(),
+        Part::Pipeline(pipeline) => format!(" for {pipeline}"),
+        Part::Build(_) => " for it".to_owned(),
+    };
+    let left = no_room.left.max(Money::ZERO);
+    let has = format!("{name} has {left} of {total} left{what}");
+    let needs = match no_room.needs {
+        Money::ZERO => String::new(),
+        needs => format!(", and it may cost up to {needs}"),
+    };
+    let until = no_room
+        .until
+        .map(|until| format!("; it begins anew at {until}"));
+    let until = until.unwrap_or_default();
+    match budget.at_limit {
+        AtLimit::Hold | AtLimit::Fail => format!("{has}{needs}{until}"),
+        AtLimit::OnApproval => format!("{has}{needs}; somebody may approve more{until}"),
     }
 }
 

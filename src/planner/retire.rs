@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{MachineId, Reason, Timestamp};
 
 use super::plan::{Action, Plan};
-use super::share::Shares;
+use super::room::Room;
+use super::slots::Shared;
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
 
 /// Machines that may take a build, and the counts that limits look at.
@@ -19,11 +20,9 @@ pub(super) struct Pool {
     /// Machines asleep by image, the most recent first.
     pub(super) asleep: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
     /// Machines that have builds and room for more.
-    pub(super) shares: Shares,
-    /// Machines by image that run, in whatever phase, planned launches included.
-    pub(super) count: BTreeMap<ImageIndex, u32>,
-    /// Machines by image that are on their way out, planned drains included.
-    pub(super) ending: BTreeMap<ImageIndex, u32>,
+    pub(super) shared: Shared,
+    /// What limits and budgets leave, planned launches included.
+    pub(super) room: Room,
 }
 
 /// Last in, first out: brute force over thousands of small instances found this dispatch order
@@ -32,14 +31,14 @@ pub(super) type IdleKey = (Reverse<Timestamp>, MachineId);
 
 /// Drains what must end and gives the rest.
 pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Pool {
-    let mut pool = Pool::default();
+    let mut pool = Pool {
+        room: Room::of(snapshot, now),
+        ..Pool::default()
+    };
     for (id, machine) in &snapshot.machines {
-        if !matches!(machine.phase, Phase::Asleep(_)) {
-            *pool.count.entry(machine.image).or_default() += 1;
-        }
         match must_end(snapshot, machine, now) {
             Some(reason) => {
-                *pool.ending.entry(machine.image).or_default() += 1;
+                pool.room.ends(snapshot, machine);
                 plan.actions.push(Action::Drain {
                     machine: *id,
                     reason,
@@ -119,12 +118,11 @@ fn add(
                 plan.wake(since + image.asleep_timeout);
             }
         }
-        Phase::Ending => *pool.ending.entry(machine.image).or_default() += 1,
         Phase::Coming { claimed: true } | Phase::Busy => {
-            pool.shares.offer(snapshot, now, (id, machine));
+            pool.shared.offer(snapshot, now, (id, machine));
         }
         // Nothing can be done about them now.
-        Phase::FallingAsleep => {}
+        Phase::FallingAsleep | Phase::Ending => {}
     }
 }
 

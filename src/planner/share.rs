@@ -1,191 +1,124 @@
-//! Machines that have builds and room for more: which of them a build joins.
+//! Fairness: whose build is placed next when builds of several projects and priorities wait.
 //!
-//! A build that joins others costs nothing more, so such machines come before all others of their
-//! image. Steps of `place` put machines in as they give them builds; `retire` those that have some.
+//! Start-time fair queueing (Goyal, Vin & Cheng 1996). Builds of one project and priority are a flow;
+//! its weight is the project's, doubled for each step of priority. Each flow has a tag, which moves on
+//! by one over its weight with each build that gets a machine; the flow with the least tag is next. So
+//! a flow of twice the weight gets twice the machines, a higher priority goes first nearly always, and
+//! nothing starves: the k-th build of a flow waits for at most k times (sum of weights / its weight)
+//! placements of others that want the same machines, and one for each of those flows. Within a flow
+//! the older goes first.
+//!
+//! A flow whose builds find no machine for reasons of their own while others go on keeps the credit of
+//! one build, not of all that time. Tags are kept in memory: a restart begins anew with equal tags.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::model::{MachineId, Market, Rate, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use super::place::suits;
-use super::plan::Action;
-use super::retire::{is_held, must_end};
-use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Phase, Snapshot};
+use super::snapshot::ProjectIndex;
 
-/// Machines with builds and room, as far as a pass has come.
-#[derive(Debug, Default)]
-pub(super) struct Shares {
-    /// Those that run builds, by image.
-    busy: BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
-    /// Those on their way up that builds wait for, by image.
-    coming: BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
-    /// Machines as the pass leaves them, where that is not as the snapshot has them.
-    changed: BTreeMap<MachineId, MachineView>,
+/// Priorities beyond count as this much: a weight of a thousand is as good as strictly first, and the
+/// last must still get its turn.
+pub const MOST_PRIORITY: i32 = 10;
+
+/// What a build of weight 1 moves its flow on by, at the least priority; divisible by what matters.
+const UNIT: u128 = 1 << 60;
+
+/// Builds of one project and priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Flow {
+    /// The project.
+    pub project: ProjectIndex,
+    /// The priority.
+    pub priority: i32,
 }
 
-/// The order in which machines of an image are filled: the fullest first, so that emptier ones run
-/// out of work and can go; then the youngest, for the older ones have less of their life before
-/// them; then by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct ShareKey {
-    free: u32,
-    created_at: Reverse<Timestamp>,
-    machine: MachineId,
+/// Where the flows stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// The tag of the last build that was placed.
+    now: u128,
+    flows: BTreeMap<Flow, Standing>,
 }
 
-/// Builds that a machine can still take: as many as it has room for, and no more than its policy
-/// lets it run in all. Those that it has begun count, or a machine would outrun its policy.
-pub(super) fn room(image: &ImageView, machine: &MachineView) -> u32 {
-    let begun = machine.builds_done.saturating_add(machine.claims);
-    machine.free.min(image.max_builds.saturating_sub(begun))
+/// Where a flow stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Standing {
+    /// Its tag.
+    tag: u128,
+    /// Its queued builds.
+    queued: usize,
+}
+
+/// A text that names no flow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no flow")]
+pub struct NoFlow(String);
+
+/// Flows are keys of maps, and keys are texts where snapshots are written down.
+impl From<Flow> for String {
+    fn from(flow: Flow) -> Self {
+        format!("{}:{}", flow.project.0, flow.priority)
+    }
+}
+
+impl TryFrom<String> for Flow {
+    type Error = NoFlow;
+
+    fn try_from(text: String) -> Result<Self, NoFlow> {
+        let parts = text.split_once(':');
+        let flow = parts.and_then(|(project, priority)| {
+            Some(Self {
+                project: ProjectIndex(project.parse().ok()?),
+                priority: priority.parse().ok()?,
+            })
+        });
+        flow.ok_or(NoFlow(text))
+    }
+}
+
+impl Flow {
+    /// What one build moves the flow on by.
+    fn step(self, weight: u32) -> u128 {
+        let priority = self.priority.clamp(-MOST_PRIORITY, MOST_PRIORITY) + MOST_PRIORITY;
+        (UNIT >> priority) / u128::from(weight.max(1))
+    }
 }
 
 impl Shares {
-    /// Adds a machine that has builds, if it can take more.
-    pub(super) fn offer(
-        &mut self,
-        snapshot: &Snapshot,
-        now: Timestamp,
-        (id, machine): (MachineId, &MachineView),
-    ) {
-        // What would end were it idle gets no more to do.
-        let at_leisure = MachineView {
-            phase: Phase::Idle(now),
-            ..*machine
-        };
-        if is_held(machine, now) || must_end(snapshot, &at_leisure, now).is_some() {
-            return;
+    /// The tag of a flow with queued builds.
+    pub fn tag(&self, flow: Flow, weight: u32) -> u128 {
+        let credit = flow.step(weight);
+        let tag = self.flows.get(&flow).map_or(self.now, |found| found.tag);
+        tag.max(self.now.saturating_sub(credit))
+    }
+
+    /// One more build of a flow is queued. A flow that begins to wait starts at the present tag.
+    pub fn enter(&mut self, flow: Flow) {
+        let now = self.now;
+        let found = self.flows.entry(flow).or_default();
+        if found.queued == 0 {
+            found.tag = found.tag.max(now);
         }
-        self.add(snapshot, id, machine);
+        found.queued += 1;
     }
 
-    fn add(&mut self, snapshot: &Snapshot, id: MachineId, machine: &MachineView) {
-        let free = snapshot
-            .image(machine.image)
-            .map_or(0, |image| room(image, machine));
-        if free == 0 {
-            return;
+    /// A build of a flow is no longer queued.
+    pub fn leave(&mut self, flow: Flow) {
+        if let Some(found) = self.flows.get_mut(&flow) {
+            found.queued = found.queued.saturating_sub(1);
         }
-        let key = ShareKey {
-            free,
-            created_at: Reverse(machine.created_at),
-            machine: id,
-        };
-        let of_phase = match machine.phase {
-            Phase::Busy => &mut self.busy,
-            Phase::Coming { .. } => &mut self.coming,
-            // They have no builds.
-            Phase::Idle(_) | Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => return,
-        };
-        of_phase.entry(machine.image).or_default().insert(key);
+        // One that is over and owes nothing is as good as new.
+        let now = self.now;
+        self.flows
+            .retain(|_, found| found.queued > 0 || found.tag > now);
     }
 
-    /// The machine that runs builds and takes one more of a class, if there is one.
-    pub(super) fn take_busy(&mut self, snapshot: &Snapshot, class: &Class) -> Option<MachineId> {
-        take(&mut self.busy, &self.changed, snapshot, class)
+    /// A build of a flow got a machine.
+    pub fn charge(&mut self, flow: Flow, weight: u32) {
+        let tag = self.tag(flow, weight);
+        self.now = self.now.max(tag);
+        self.flows.entry(flow).or_default().tag = tag + flow.step(weight);
     }
-
-    /// The machine on its way up for other builds that takes one more of a class, if there is one.
-    pub(super) fn take_coming(&mut self, snapshot: &Snapshot, class: &Class) -> Option<MachineId> {
-        take(&mut self.coming, &self.changed, snapshot, class)
-    }
-
-    /// Notes that a build of a class was placed: its machine may have room for another one.
-    pub(super) fn placed(
-        &mut self,
-        snapshot: &Snapshot,
-        class: &Class,
-        action: &Action,
-        now: Timestamp,
-    ) {
-        let (id, before) = match action {
-            Action::Bind { machine, .. } | Action::Wake { machine, .. } => {
-                let changed = self.changed.get(machine);
-                match changed.or_else(|| snapshot.machines.get(machine)) {
-                    Some(before) => (*machine, *before),
-                    None => return,
-                }
-            }
-            Action::Launch {
-                machine,
-                image,
-                version,
-                market,
-                ..
-            } => {
-                let slots = snapshot.image(*image).map_or(1, |image| image.slots.max(1));
-                let launch = (*image, *version, *market);
-                (*machine, launched(launch, slots, now))
-            }
-            Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => return,
-        };
-        let after = MachineView {
-            phase: match before.phase {
-                Phase::Idle(_) | Phase::Busy => Phase::Busy,
-                Phase::Coming { .. } | Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => {
-                    Phase::Coming { claimed: true }
-                }
-            },
-            project: Some(class.project),
-            claims: before.claims + 1,
-            // Who asked for a machine that has run nothing has it alone.
-            free: if class.fresh {
-                0
-            } else {
-                before.free.saturating_sub(1)
-            },
-            ..before
-        };
-        if after.free > 0 {
-            self.add(snapshot, id, &after);
-            self.changed.insert(id, after);
-        }
-    }
-}
-
-/// A machine whose launch the pass has decided.
-fn launched(
-    (image, version, market): (ImageIndex, u32, Market),
-    slots: u32,
-    now: Timestamp,
-) -> MachineView {
-    MachineView {
-        image,
-        version,
-        price: Rate::default(),
-        market,
-        offering: None,
-        is_interrupted: false,
-        project: None,
-        phase: Phase::Coming { claimed: false },
-        created_at: now,
-        builds_done: 0,
-        claims: 0,
-        free: slots,
-        held_until: None,
-    }
-}
-
-fn take(
-    machines: &mut BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
-    changed: &BTreeMap<MachineId, MachineView>,
-    snapshot: &Snapshot,
-    class: &Class,
-) -> Option<MachineId> {
-    // One that has a build is not fresh.
-    if machines.is_empty() || class.fresh {
-        return None;
-    }
-    class.candidates.iter().find_map(|candidate| {
-        let with_room = machines.get_mut(&candidate.image)?;
-        let fits = |key: &&ShareKey| {
-            let known = changed.get(&key.machine);
-            let view = known.or_else(|| snapshot.machines.get(&key.machine));
-            view.is_some_and(|view| suits(snapshot, class, view))
-        };
-        let found = with_room.iter().find(fits).copied()?;
-        with_room.remove(&found);
-        Some(found.machine)
-    })
 }

@@ -7,10 +7,18 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, SleepKind, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    BuildId, MachineId, Market, MarketChoice, PipelineId, Rate, SleepKind, Span, Timestamp,
+};
+
+use super::budgets::BudgetView;
+use super::limits::{LaunchView, Limit, Rule};
+use super::share::{Flow, Shares};
 
 /// Everything a decision depends on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Queued builds, by what they need.
     pub classes: BTreeMap<ClassId, Class>,
@@ -25,8 +33,16 @@ pub struct Snapshot {
     pub images: Vec<ImageView>,
     /// Projects by index; an index never changes its project.
     pub projects: Vec<ProjectView>,
-    /// Limits on machines, every one of which must hold.
+    /// Limits, every one of which must hold.
     pub limits: Vec<Limit>,
+    /// Budgets, every one of which must have room.
+    pub budgets: Vec<BudgetView>,
+    /// Builds that have a machine.
+    pub bound: BTreeMap<BuildId, BoundView>,
+    /// Launches of the last hour, oldest first.
+    pub launches: Vec<LaunchView>,
+    /// Whose turn it is.
+    pub shares: Shares,
     /// Builds that find no capacity for so long are given up; none to wait without end.
     pub capacity_wait: Option<Span>,
 }
@@ -35,6 +51,7 @@ impl Snapshot {
     /// Puts a build into its class, to be placed from `not_before` on.
     pub fn enqueue(&mut self, class: ClassId, key: QueueKey, not_before: Option<Timestamp>) {
         let queue = self.classes.entry(class).or_default();
+        self.shares.enter(queue.flow());
         match not_before {
             Some(at) => queue.later.insert((at, key)),
             None => queue.ready.insert(key),
@@ -57,10 +74,43 @@ impl Snapshot {
         let Some(class) = self.classes.get_mut(&queued.class) else {
             return;
         };
+        self.shares.leave(class.flow());
         match queued.not_before {
             Some(at) => class.later.remove(&(at, queued.key)),
             None => class.ready.remove(&queued.key),
         };
+    }
+
+    /// Notes that a queued build gets a machine: its flow has had its turn.
+    pub fn charge(&mut self, build: BuildId) {
+        let class = self.queued.get(&build).map(|queued| queued.class);
+        if let Some(class) = class.and_then(|class| self.classes.get(&class)) {
+            let flow = class.flow();
+            self.shares.charge(flow, self.weight(flow));
+        }
+    }
+
+    /// The weight of a flow's project.
+    pub fn weight(&self, flow: Flow) -> u32 {
+        self.projects
+            .get(flow.project.0)
+            .map_or(1, |project| project.weight)
+    }
+
+    /// What a machine that is launched or woken on one of these offerings uses up: the most that it may
+    /// become.
+    pub(super) fn meter(&self, image: ImageIndex, places: &[usize], now: Timestamp) -> Meter {
+        let offerings = self
+            .image(image)
+            .into_iter()
+            .flat_map(|image| &image.offerings);
+        let named = offerings.filter(|offering| places.contains(&offering.place));
+        Meter {
+            vcpus: named.clone().map(|o| o.vcpus).max().unwrap_or_default(),
+            rate: named.map(|o| o.price).max().unwrap_or_default(),
+            unbilled_since: now,
+            coming_since: now,
+        }
     }
 
     /// The image behind an index, if the snapshot knows it.
@@ -70,7 +120,7 @@ impl Snapshot {
 }
 
 /// Where a queued build stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
     /// Its class.
     pub class: ClassId,
@@ -81,19 +131,23 @@ pub struct Queued {
 }
 
 /// Names a class of builds with the same needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClassId(pub u32);
 
 /// Place of an image in [`Snapshot::images`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct ImageIndex(pub usize);
 
 /// Place of a project in [`Snapshot::projects`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct ProjectIndex(pub usize);
 
 /// What the planner knows of a project.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectView {
     /// Its name.
     pub name: String,
@@ -103,7 +157,7 @@ pub struct ProjectView {
 
 /// Builds of one project and priority with the same requirements, image pin and freshness, of which
 /// the same policies speak.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Class {
     /// What they need, as text for people.
     pub requires: String,
@@ -115,6 +169,12 @@ pub struct Class {
     pub fresh: bool,
     /// Spare capacity will not do: it is a last retry.
     pub on_demand: bool,
+    /// The policies that speak of them for their labels or priority.
+    pub rules: Vec<Rule>,
+    /// How long each may take; nothing while no budget asks.
+    pub timeout: Span,
+    /// The pipeline that they are of, where a budget asks.
+    pub pipeline: Option<PipelineId>,
     /// Images that can build them, best first.
     pub candidates: Vec<Candidate>,
     /// Builds that may be placed now.
@@ -123,8 +183,35 @@ pub struct Class {
     pub later: BTreeSet<(Timestamp, QueueKey)>,
 }
 
-/// The order of the queue: priority, then age, then id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+impl Class {
+    /// The flow that its builds belong to.
+    pub const fn flow(&self) -> Flow {
+        Flow {
+            project: self.project,
+            priority: self.priority,
+        }
+    }
+}
+
+/// A build that has a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundView {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its project.
+    pub project: ProjectIndex,
+    /// Its pipeline.
+    pub pipeline: PipelineId,
+    /// The policies that speak of it for its labels or priority.
+    pub rules: Vec<Rule>,
+    /// When its first step began, if it has.
+    pub began: Option<Timestamp>,
+    /// How long it may take from then on.
+    pub timeout: Span,
+}
+
+/// The order of the queue within a flow: priority, then age, then id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QueueKey {
     /// Higher first.
     pub priority: Reverse<i32>,
@@ -136,7 +223,7 @@ pub struct QueueKey {
 
 /// An image that can build a class. The derived order is the policy among cold choices: cheapest,
 /// then most specific, then by catalogue order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Candidate {
     /// Price of its cheapest offering.
     pub price: Rate,
@@ -147,7 +234,7 @@ pub struct Candidate {
 }
 
 /// What the planner knows of an image.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ImageView {
     /// Its catalogue name.
     pub name: String,
@@ -173,10 +260,12 @@ pub struct ImageView {
     pub max_asleep: u32,
     /// How long its machines may be asleep.
     pub asleep_timeout: Span,
+    /// How long its machines may take to be ready.
+    pub boot_timeout: Span,
 }
 
 /// Why an image is not launched for a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paused {
     /// Until then.
     pub until: Timestamp,
@@ -185,7 +274,7 @@ pub struct Paused {
 }
 
 /// Why an image is not launched for a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PauseReason {
     /// Its last launches failed.
     Failures,
@@ -198,10 +287,12 @@ pub enum PauseReason {
 }
 
 /// What the planner knows of an offering.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OfferingView {
     /// What a running machine costs.
     pub price: Rate,
+    /// Its virtual processors.
+    pub vcpus: u32,
     /// How it is bought.
     pub market: Market,
     /// It had no capacity; it may have some again from then on.
@@ -213,7 +304,7 @@ pub struct OfferingView {
 }
 
 /// What the planner knows of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineView {
     /// Its image.
     pub image: ImageIndex,
@@ -241,10 +332,32 @@ pub struct MachineView {
     pub free: u32,
     /// Kept for a person until this time.
     pub held_until: Option<Timestamp>,
+    /// What it uses up.
+    pub meter: Meter,
+}
+
+/// What a machine uses up. One whose launch is not answered yet counts as the most it may become.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meter {
+    /// Its virtual processors.
+    pub vcpus: u32,
+    /// What it costs at present.
+    pub rate: Rate,
+    /// Up to when it is billed.
+    pub unbilled_since: Timestamp,
+    /// Since when it is on its way up, if it is.
+    pub coming_since: Timestamp,
+}
+
+impl MachineView {
+    /// Whether builds begin on it without a boot.
+    pub const fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Idle(_) | Phase::Busy)
+    }
 }
 
 /// What a machine is doing, as far as decisions go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// On its way up; `claimed` when builds wait for it.
     Coming {
@@ -261,24 +374,4 @@ pub enum Phase {
     FallingAsleep,
     /// On its way out.
     Ending,
-}
-
-/// At most so many machines at once among some images.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
-    /// The policy that says so, for reports.
-    pub name: String,
-    /// The images it speaks of; none for all.
-    pub images: Option<BTreeSet<ImageIndex>>,
-    /// Most machines, in whatever phase.
-    pub machines: u32,
-}
-
-impl Limit {
-    /// Whether machines of `image` count.
-    pub fn covers(&self, image: ImageIndex) -> bool {
-        self.images
-            .as_ref()
-            .is_none_or(|images| images.contains(&image))
-    }
 }

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, Category, Change, Event, Extent, Image,
-    Launch, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
-    Span, Subject, Timestamp, Token,
+    Attempt, AttemptId, BudgetNote, Build, BuildId, BuildResult, Category, Change, Event, Extent,
+    Image, Launch, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId,
+    Policy, Span, Subject, Timestamp, Token,
 };
 
 #[cfg(test)]
@@ -108,6 +108,25 @@ pub struct CostRow {
     pub time: BTreeMap<Category, Span>,
     /// All of it.
     pub total: Money,
+}
+
+/// What the ledger says was spent on one thing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpentRow {
+    /// The project of the build, or for overhead of the machine; none where there is none.
+    pub project: Option<String>,
+    /// The image.
+    pub image: String,
+    /// The pipeline; none for overhead.
+    pub pipeline: Option<PipelineId>,
+    /// The build; none for overhead.
+    pub build: Option<BuildId>,
+    /// The build's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The build's priority.
+    pub priority: Option<i32>,
+    /// How much.
+    pub amount: Money,
 }
 
 /// What cost reports are grouped by.
@@ -251,6 +270,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         to: Timestamp,
         limit: u32,
     ) -> Result<Vec<CostRow>, StoreError>;
+    /// Money spent from `since` on, by what it was spent on, in no order. Entries that began before
+    /// count in proportion to their time after it.
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError>;
+    /// What happened to budgets from `since` on, oldest first.
+    async fn budget_notes(&self, since: Timestamp) -> Result<Vec<BudgetNote>, StoreError>;
     /// Money that a build cost so far, by category.
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError>;
 

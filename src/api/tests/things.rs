@@ -181,6 +181,7 @@ pub(super) fn machine(bits: u128) -> Machine {
         builds_done: 4,
         billed_until: NOW - Span::from_secs(1_800),
         billed: Money::from_micros(1_800_000),
+        at_most: None,
         hold: None,
         rev: 0,
     }

@@ -257,6 +257,7 @@ impl Samples {
             builds_done: 3,
             billed_until: time(20),
             billed: Money::from_micros(-42),
+            at_most: None,
             hold: Some(Hold {
                 owner: "bob".to_owned(),
                 reason: NASTY.to_owned(),

@@ -17,10 +17,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::{BuildFilter, CostGroup, CostRow, OpenWork, Page, Store, StoreError, Tally};
+use super::{BuildFilter, CostGroup, CostRow, OpenWork, Page, SpentRow, Store, StoreError, Tally};
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, Change, Event, Extent, Image, Machine, MachineId,
-    MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
+    Attempt, AttemptId, BudgetNote, Build, BuildId, Change, Event, Extent, Image, Machine,
+    MachineId, MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
 };
 use writer::WriterHandle;
 
@@ -163,6 +163,14 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<CostRow>, StoreError> {
         read::costs(&self.readers, group, from, to, limit).await
+    }
+
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        read::spent(&self.readers, since).await
+    }
+
+    async fn budget_notes(&self, since: Timestamp) -> Result<Vec<BudgetNote>, StoreError> {
+        read::budget_notes(&self.readers, since).await
     }
 
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError> {

@@ -9,9 +9,9 @@ use serde::de::value::Error as WordError;
 
 use crate::model::{
     AttemptId, Build, BuildId, BuildResult, Category, Event, EventKind, Extent, Money, Pipeline,
-    Span, Subject, Timestamp, Token,
+    PipelineId, Span, Subject, Timestamp, Token,
 };
-use crate::store::{CostRow, StoreError, Tally};
+use crate::store::{CostRow, SpentRow, StoreError, Tally};
 
 /// Id, spec, state, attempts, cancel, rev, spared.
 pub(super) type BuildRow = (String, String, String, i64, Option<String>, i64, i64);
@@ -40,6 +40,38 @@ pub(super) type CostColumns = (
     Option<i64>,
     Option<i64>,
 );
+
+/// Project, image, pipeline, build, labels as JSON, priority, amount.
+pub(super) type SpentColumns = (
+    Option<String>,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    i64,
+);
+
+/// What was spent on one thing.
+pub(super) fn spent(columns: SpentColumns) -> Result<SpentRow, StoreError> {
+    let (project, image, pipeline, build, labels, priority, amount) = columns;
+    let name = build.clone().unwrap_or_else(|| image.clone());
+    let labels = labels.map(|labels| json("spec of build", &name, &labels));
+    let priority = priority.map(|priority| number("spec of build", &name, priority));
+    let pipeline = pipeline.map(|id| {
+        let parsed = id.parse::<PipelineId>();
+        parsed.map_err(|error| corrupt("entry of", &name, error))
+    });
+    Ok(SpentRow {
+        project,
+        image,
+        pipeline: pipeline.transpose()?,
+        build: build.map(|id| build_id(&id)).transpose()?,
+        labels: labels.transpose()?.unwrap_or_default(),
+        priority: priority.transpose()?,
+        amount: Money::from_micros(amount),
+    })
+}
 
 fn corrupt(kind: &str, id: &str, detail: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt {

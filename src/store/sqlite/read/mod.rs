@@ -9,7 +9,7 @@ use sqlx::{FromRow, Sqlite};
 use tracing::Instrument;
 
 pub(super) use builds::builds;
-pub(super) use costs::{build_cost, costs};
+pub(super) use costs::{budget_notes, build_cost, costs, spent};
 pub(super) use open_work::open_work;
 
 use super::rows::{self, BodyRow, BuildRow, EventRow, ExtentRow, PipelineRow, TokenRow};
