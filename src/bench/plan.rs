@@ -152,8 +152,8 @@ fn machine(id: u32, options: &Options) -> MachineView {
         },
         created_at: NOW - Span::from_secs(3_600),
         builds_done: id % 20,
-        claims: u32::from(id % 3 != 0),
-        free: u32::from(id % 3 == 0),
+        claims: u32::from(!id.is_multiple_of(3)),
+        free: u32::from(id.is_multiple_of(3)),
         held_until: None,
         meter: Meter::default(),
     }

@@ -87,9 +87,9 @@ pub(crate) fn draw(machine: &MachineView, output: Output) -> String {
     fields.add("Price", words::rate(shape.price.micro_usd_per_hour));
     fields.add("Age", words::millis(machine.age_millis));
     fields.add("Cost", words::money(&machine.cost));
-    let builds: Vec<String> = machine.builds.iter().map(ToString::to_string).collect();
-    let label = if builds.len() > 1 { "Builds" } else { "Build" };
-    fields.maybe(label, Some(builds.join(", ")).filter(|ids| !ids.is_empty()));
+    for build in &machine.builds {
+        fields.add("Build", build.to_string());
+    }
     fields.maybe(
         "Launched for",
         machine.launched_for.map(|id| id.to_string()),
