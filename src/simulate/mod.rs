@@ -5,6 +5,11 @@
 //! played, [`Outcome`] what came of it. It must not decide anything that the planner decides; the
 //! models of other schedulers, for comparison, make plans of the same kind. Callers: `cli`, tests.
 
+pub mod catalogue;
+pub mod generate;
+pub mod optimum;
+pub mod report;
 mod scenario;
+pub mod trace;
 
 pub use scenario::{CloudModel, EndedBuild, MachineLife, Outcome, Scenario, Work};
