@@ -10,6 +10,7 @@
 //!
 //! It must not read a clock, wait, or talk to anything. Callers: `engine`, `simulate`.
 
+mod attempt_steps;
 #[expect(
     clippy::module_inception,
     reason = "the room is named for its main piece"
@@ -29,6 +30,7 @@ mod wishes;
 pub use books::DEFAULT_MAX_MACHINES;
 pub use capacity::FailureBudget;
 
+pub(crate) use attempt_steps::step_began;
 pub(crate) use books::Books;
 pub(crate) use capacity::{FAILURE_WINDOW, Skills};
 pub(crate) use decisions::{Effect, record};
