@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::frame::frame;
 use super::handlers::{
-    builds, catalogue, events, log_stream, logs, machines, pipelines, planning, service, tokens,
+    builds, catalogue, events, log_stream, logs, machines, pipelines, planning, policies, service,
+    tokens,
 };
 use super::limits::MAX_BODY_BYTES;
 use super::state::ApiState;
@@ -45,6 +46,7 @@ fn reader_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(catalogue::list_images))
         .routes(routes!(catalogue::show_image))
         .routes(routes!(catalogue::list_policies))
+        .routes(routes!(policies::show_effective))
         .routes(routes!(planning::show_plan))
         .routes(routes!(planning::report_cost))
         .routes(routes!(events::list_events))

@@ -38,14 +38,14 @@ pub use log::{Extent, LineMark};
 pub use machine::{
     Endpoint, Hold, InstanceId, Jump, Machine, MachineKeys, MachineState, Reason, Tariff,
 };
-pub use money::{Money, Rate};
+pub use money::{Money, MoneyParseError, Rate};
 pub use offering::{Launch, Market, Offering, Pool, ShapeWish};
 pub use policy::{
     IdleTimeout, MarketChoice, OnDemandWhen, Policy, PolicySpec, Quarantine, RestAt, Reuse,
     SleepKind, Superseded, Warm,
 };
 pub use requirement::{Constraint, Operator, Requirement, Requirements};
-pub use schedule::WarmWindow;
+pub use schedule::{WarmWindow, time_zone, time_zone_names};
 pub use secret::Secret;
 pub use time::{Span, SpanParseError, Timestamp};
 pub use transition::IllegalTransition;

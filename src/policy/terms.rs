@@ -137,8 +137,8 @@ pub fn effective<'a>(
             s.asleep_timeout
         }),
         warm: merge.knob("warm", built_in.warm, |s| s.warm.clone()),
-        market: merge.knob("market", built_in.market, |s| s.market),
-        on_demand: merge.knob("on_demand", built_in.on_demand, |s| s.on_demand),
+        market: merge.knob("market.buy", built_in.market, |s| s.market),
+        on_demand: merge.knob("market.on_demand", built_in.on_demand, |s| s.on_demand),
         reuse: merge.knob("reuse.by", built_in.reuse, |s| s.reuse),
         max_lifetime: merge.knob("reuse.lifetime", built_in.max_lifetime, |s| s.max_lifetime),
         max_builds: merge.knob("reuse.builds", built_in.max_builds, |s| {

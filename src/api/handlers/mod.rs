@@ -8,5 +8,6 @@ pub(super) mod logs;
 pub(super) mod machines;
 pub(super) mod pipelines;
 pub(super) mod planning;
+pub(super) mod policies;
 pub(super) mod service;
 pub(super) mod tokens;

@@ -278,6 +278,10 @@ pub struct BuildDetail {
     /// Longest time from its first step to its end.
     #[schema(value_type = String, example = "30m")]
     pub timeout: Span,
+    /// How long after its submission it should be over; nothing happens when it is not.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "2h")]
+    pub deadline: Option<Span>,
     /// Attempts that infrastructure failures may use up.
     pub max_attempts: u32,
     /// Log bytes kept.
@@ -313,6 +317,7 @@ impl BuildDetail {
             fresh: spec.fresh,
             needs: spec.needs.clone(),
             timeout: spec.timeout,
+            deadline: spec.deadline,
             max_attempts: spec.max_attempts,
             log_limit_bytes: spec.log_limit_bytes,
             not_before,

@@ -18,6 +18,7 @@ mod machine;
 mod page;
 mod pipeline;
 mod plan;
+mod policy;
 mod problem;
 mod requires;
 mod service;
@@ -30,7 +31,7 @@ pub use build::{
 };
 pub use catalogue::{
     AppliedView, ApplyRequest, ApplyResponse, DeclarationFile, DeclarationKind, ImageStateWord,
-    ImageView, PolicyView, ShapeView, VerdictView,
+    ImageView, ShapeView, VerdictView,
 };
 pub use cost::{CostGroupWord, CostReport, CostRowView};
 pub(super) use event::parse_subject;
@@ -42,6 +43,7 @@ pub use pipeline::{
     AcceptedView, BuildRef, CancelCount, PipelineDetail, PipelineState, PipelineSummary,
 };
 pub use plan::{ExplanationView, ImageVerdictView, PlanView, WaitingView};
+pub use policy::{EffectiveView, KnobView, LimitView, PolicyRef, PolicyView, SaidView};
 pub use problem::{DocumentProblem, ProblemDetails};
 pub use service::{Health, Readiness};
 pub use token::{CreateToken, CreatedToken, RoleWord, TokenView, WhoAmI};

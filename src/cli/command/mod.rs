@@ -32,6 +32,7 @@ mod pipeline;
 mod pipelines;
 mod plan;
 mod policies;
+mod policy;
 mod retry;
 mod serve;
 mod submit;
@@ -64,6 +65,7 @@ pub(super) enum Command {
     Images(images::Images),
     Image(image::Image),
     Policies(policies::Policies),
+    Policy(policy::Policy),
     Events(events::Events),
     Cost(cost::Cost),
     #[cfg(feature = "ec2")]
@@ -110,6 +112,7 @@ impl Command {
             Self::Images(command) => on_this_thread(command.run(ctx)),
             Self::Image(command) => on_this_thread(command.run(ctx)),
             Self::Policies(command) => on_this_thread(command.run(ctx)),
+            Self::Policy(command) => on_this_thread(command.run(ctx)),
             Self::Events(command) => on_this_thread(command.run(ctx)),
             Self::Cost(command) => on_this_thread(command.run(ctx)),
             #[cfg(feature = "ec2")]
