@@ -13,6 +13,7 @@
 //! and `invariants` looks on.
 
 mod attempts;
+pub mod baseline;
 pub mod catalogue;
 mod cloud;
 mod coverage;
@@ -30,6 +31,7 @@ mod run;
 mod scenario;
 mod simulation;
 pub mod trace;
+pub mod tune;
 
 pub use coverage::{Coverage, Situation};
 pub use faults::{Disturbance, Faults};

@@ -67,14 +67,24 @@ pub fn optimum(jobs: &[Job], prices: &[Rate], cold: Span) -> Optimum {
         let Some(first) = job.images.first() else {
             continue;
         };
-        members.entry(groups.of_image(*first)).or_default().push(job);
-        let least = job.images.iter().filter_map(|image| prices.get(*image)).min();
+        members
+            .entry(groups.of_image(*first))
+            .or_default()
+            .push(job);
+        let least = job
+            .images
+            .iter()
+            .filter_map(|image| prices.get(*image))
+            .min();
         if let Some(price) = least {
             *busy.entry(*price).or_default() += job.run.micros();
         }
     }
     let mut found = Optimum {
-        work: busy.into_iter().map(|(price, time)| price.cost_of(Span::from_micros(time))).sum(),
+        work: busy
+            .into_iter()
+            .map(|(price, time)| price.cost_of(Span::from_micros(time)))
+            .sum(),
         overhead: Money::ZERO,
         machines: 0,
         is_exact: jobs.iter().all(|job| job.images.len() <= 1),
@@ -156,7 +166,7 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::generate::Dice;
+    use crate::simulate::dice::Dice;
 
     const COLD: Span = Span::from_secs(30);
 
@@ -213,20 +223,24 @@ mod tests {
 
     #[test]
     fn one_sweep_finds_what_a_search_finds() {
-        let mut dice = Dice::new(1);
+        let mut dice = Dice::new(1, 0);
         let price = [Rate::from_micros_per_hour(3_600_000_000)];
         for round in 0..400 {
             let jobs = random(&mut dice, 1 + round % 7, &[&[0]]);
             let found = optimum(&jobs, &price, COLD);
             assert!(found.is_exact);
-            assert_eq!(found.overhead, brute_force(&jobs, &price, &mut Vec::new()), "{jobs:?}");
+            assert_eq!(
+                found.overhead,
+                brute_force(&jobs, &price, &mut Vec::new()),
+                "{jobs:?}"
+            );
         }
     }
 
     #[test]
     fn no_schedule_is_cheaper_where_images_share_builds() {
-        let mut dice = Dice::new(2);
-        let price = |dollars| Rate::from_micros_per_hour(dollars * 3_600_000_000);
+        let mut dice = Dice::new(2, 0);
+        let price = |dollars: u64| Rate::from_micros_per_hour(dollars * 3_600_000_000);
         let prices = [price(1), price(2), price(3)];
         let mut is_tight = 0;
         for round in 0..300 {
@@ -236,7 +250,10 @@ mod tests {
             assert!(found.overhead <= best, "{jobs:?}");
             is_tight += u32::from(found.overhead == best);
         }
-        assert!(is_tight > 30, "a bound that is never met says little: {is_tight}");
+        assert!(
+            is_tight > 30,
+            "a bound that is never met says little: {is_tight}"
+        );
     }
 
     #[test]

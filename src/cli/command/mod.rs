@@ -20,6 +20,7 @@ mod demo;
 mod events;
 mod explain;
 mod follow;
+mod history;
 mod image;
 mod images;
 mod local_machine;
@@ -35,6 +36,7 @@ mod policies;
 mod policy;
 mod retry;
 mod serve;
+mod simulate;
 mod submit;
 #[cfg(feature = "ec2")]
 mod sweep;
@@ -68,6 +70,8 @@ pub(super) enum Command {
     Policy(policy::Policy),
     Events(events::Events),
     Cost(cost::Cost),
+    History(history::History),
+    Simulate(Box<simulate::Simulate>),
     #[cfg(feature = "ec2")]
     Sweep(sweep::Sweep),
     Token(token::Token),
@@ -115,6 +119,8 @@ impl Command {
             Self::Policy(command) => on_this_thread(command.run(ctx)),
             Self::Events(command) => on_this_thread(command.run(ctx)),
             Self::Cost(command) => on_this_thread(command.run(ctx)),
+            Self::History(command) => on_this_thread(command.run(ctx)),
+            Self::Simulate(command) => on_this_thread(command.run(ctx)),
             #[cfg(feature = "ec2")]
             Self::Sweep(command) => on_this_thread(command.run(ctx)),
             Self::Token(command) => on_this_thread(command.run(ctx)),

@@ -14,7 +14,10 @@ const RIGHT: f64 = 80.0;
 /// Distinct line colours of the style sheet.
 const COLOURS: usize = 8;
 
-#[expect(clippy::cast_precision_loss, reason = "a chart has a thousand dots at most")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a chart has a thousand dots at most"
+)]
 fn number(value: u64) -> f64 {
     value as f64
 }
@@ -39,7 +42,12 @@ fn text(x: f64, y: f64, class: &str, words: &str) -> String {
 pub(super) fn costs(report: &Report) -> String {
     const ROW: f64 = 30.0;
     let rows: Vec<(&str, &Split)> = std::iter::once(("clairvoyant", &report.optimum))
-        .chain(report.columns.iter().map(|c| (c.name.as_str(), &c.figures.cost)))
+        .chain(
+            report
+                .columns
+                .iter()
+                .map(|c| (c.name.as_str(), &c.figures.cost)),
+        )
         .collect();
     let most = rows.iter().map(|(_, cost)| cost.total).max().unwrap_or(0);
     let scale = (WIDTH - LEFT - RIGHT) / amount(most).max(1.0);
@@ -159,8 +167,14 @@ pub(super) fn waits(report: &Report) -> String {
 pub(super) fn machines(report: &Report) -> String {
     const ROW: f64 = 74.0;
     const HEIGHT: f64 = 56.0;
-    let samples = report.columns.iter().flat_map(|column| &column.figures.samples);
-    let most = samples.map(|sample| sample.busy + sample.idle).max().unwrap_or(0);
+    let samples = report
+        .columns
+        .iter()
+        .flat_map(|column| &column.figures.samples);
+    let most = samples
+        .map(|sample| sample.busy + sample.idle)
+        .max()
+        .unwrap_or(0);
     let mut body = String::new();
     let mut y = 4.0;
     for column in &report.columns {
@@ -179,7 +193,10 @@ pub(super) fn machines(report: &Report) -> String {
                 let _ = write!(path, "L{x:.1},{top:.1}L{:.1},{top:.1}", x + step);
                 x += step;
             }
-            let _ = writeln!(body, "<path d=\"{path}L{x:.1},{bottom:.1}Z\" class=\"{class}\"/>");
+            let _ = writeln!(
+                body,
+                "<path d=\"{path}L{x:.1},{bottom:.1}Z\" class=\"{class}\"/>"
+            );
         }
         body.push_str(&text(LEFT - 8.0, bottom - 4.0, "name", &column.name));
         let most = format!("most {}", column.figures.most_at_once);
@@ -193,7 +210,10 @@ pub(super) fn machines(report: &Report) -> String {
 pub(super) fn frontier(report: &Report) -> String {
     const TOP: f64 = 10.0;
     const BOTTOM: f64 = 270.0;
-    let costs = report.columns.iter().map(|column| column.figures.cost.total);
+    let costs = report
+        .columns
+        .iter()
+        .map(|column| column.figures.cost.total);
     let most = amount(costs.max().unwrap_or(0)).max(1.0) * 1.05;
     let y = |cost: i64| BOTTOM - amount(cost) / most * (BOTTOM - TOP);
     let mut body = wait_axis(TOP, BOTTOM);
@@ -206,7 +226,10 @@ pub(super) fn frontier(report: &Report) -> String {
     let words = format!("clairvoyant {}", dollars(report.optimum.total));
     body.push_str(&text(LEFT - 8.0, floor + 4.0, "name", &words));
     for (place, column) in report.columns.iter().enumerate() {
-        let (x, y) = (wait_x(column.figures.waits.p95), y(column.figures.cost.total));
+        let (x, y) = (
+            wait_x(column.figures.waits.p95),
+            y(column.figures.cost.total),
+        );
         let title = format!(
             "{}: {}, p95 wait {}",
             column.name,

@@ -107,7 +107,13 @@ impl Split {
     }
 
     fn of(money: &BTreeMap<Category, Money>) -> Self {
-        let part = |category| money.get(&category).copied().unwrap_or(Money::ZERO).micros();
+        let part = |category| {
+            money
+                .get(&category)
+                .copied()
+                .unwrap_or(Money::ZERO)
+                .micros()
+        };
         Self {
             total: money.values().copied().sum::<Money>().micros(),
             work: part(Category::Work),
@@ -222,7 +228,13 @@ pub fn figures(work: &[Work], outcome: &Outcome) -> Figures {
         waits: waits_of,
         cold_per_mille: count(cold * 1_000 / outcome.builds.len().max(1)),
         results,
-        retried: count(outcome.builds.iter().filter(|build| build.attempts > 1).count()),
+        retried: count(
+            outcome
+                .builds
+                .iter()
+                .filter(|build| build.attempts > 1)
+                .count(),
+        ),
         machines: count(outcome.machines.len()),
         most_at_once: most_at_once(&outcome.machines),
         samples: samples(&outcome.machines),
@@ -245,7 +257,9 @@ fn distribution(sorted: &[u64]) -> Vec<(u64, u64)> {
     if sorted.is_empty() {
         return Vec::new();
     }
-    let steps = (0..=STEPS).map(|step| step * 1_000 / STEPS).chain([995, 999]);
+    let steps = (0..=STEPS)
+        .map(|step| step * 1_000 / STEPS)
+        .chain([995, 999]);
     let mut points: Vec<_> = steps
         .map(|per_mille| {
             let share = u64::try_from(per_mille).unwrap_or(0);
@@ -281,7 +295,10 @@ fn most_at_once(machines: &[MachineLife]) -> u64 {
         *running += step;
         Some(*running)
     });
-    running.max().and_then(|most| u64::try_from(most).ok()).unwrap_or(0)
+    running
+        .max()
+        .and_then(|most| u64::try_from(most).ok())
+        .unwrap_or(0)
 }
 
 fn samples(machines: &[MachineLife]) -> Vec<Sample> {
@@ -340,7 +357,9 @@ impl Bins {
             let bin = at.since(self.begin).micros() / self.width.micros();
             let next = self.begin + Span::from_micros((bin + 1) * self.width.micros());
             let until = to.min(next);
-            let Some(micros) = usize::try_from(bin).ok().and_then(|bin| self.micros.get_mut(bin))
+            let Some(micros) = usize::try_from(bin)
+                .ok()
+                .and_then(|bin| self.micros.get_mut(bin))
             else {
                 return;
             };

@@ -41,9 +41,13 @@ svg .value { fill: var(--faint); }
 
 /// Draws a report as a page.
 pub fn html(report: &Report) -> String {
-    let mut page = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    let mut page =
+        String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    let _ = write!(page, "<title>What it would have cost</title>\n<style>{STYLE}</style>\n");
+    let _ = write!(
+        page,
+        "<title>What it would have cost</title>\n<style>{STYLE}</style>\n"
+    );
     page.push_str("</head>\n<body>\n<h1>What it would have cost</h1>\n");
     let _ = writeln!(
         page,
@@ -75,7 +79,8 @@ pub fn html(report: &Report) -> String {
     section(&mut page, "Waits", words, &charts::waits(report));
     let words = "Machines that run, on one scale: with a build (dark) and without.";
     section(&mut page, "Machines", words, &charts::machines(report));
-    let words = "Cost against the wait that 95 of a hundred builds stay below. Left and low is good.";
+    let words =
+        "Cost against the wait that 95 of a hundred builds stay below. Left and low is good.";
     section(&mut page, "Cost and wait", words, &charts::frontier(report));
     waste(&mut page, &report.columns);
     page.push_str("<h2>What was compared</h2>\n<ul>\n");
@@ -91,13 +96,25 @@ pub fn html(report: &Report) -> String {
 }
 
 fn section(page: &mut String, title: &str, words: &str, chart: &str) {
-    let _ = write!(page, "<h2>{title}</h2>\n<p class=\"faint\">{words}</p>\n{chart}");
+    let _ = write!(
+        page,
+        "<h2>{title}</h2>\n<p class=\"faint\">{words}</p>\n{chart}"
+    );
 }
 
 fn table(report: &Report) -> String {
     let mut text = String::from("<table>\n<tr>");
     for title in [
-        "", "cost", "overhead", "/ optimum", "p50 wait", "p95", "p99", "cold", "machines", "at once",
+        "",
+        "cost",
+        "overhead",
+        "/ optimum",
+        "p50 wait",
+        "p95",
+        "p99",
+        "cold",
+        "machines",
+        "at once",
     ] {
         let _ = write!(text, "<th>{title}</th>");
     }
@@ -183,7 +200,11 @@ pub(super) fn length(micros: u64) -> String {
         return format!("{}.{}s", micros / 1_000_000, micros % 1_000_000 / 100_000);
     }
     let seconds = micros / 1_000_000;
-    let whole = if seconds < 3_600 { seconds } else { seconds / 60 * 60 };
+    let whole = if seconds < 3_600 {
+        seconds
+    } else {
+        seconds / 60 * 60
+    };
     Span::from_secs(whole).to_string()
 }
 

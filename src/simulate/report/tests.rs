@@ -54,7 +54,9 @@ fn outcome() -> (Vec<Work>, Outcome) {
     let outcome = Outcome {
         builds: vec![ended(0, 30, 130, true), ended(1, 170, 270, false)],
         machines: vec![machine, broken],
-        money: money.map(|(category, micros)| (category, Money::from_micros(micros))).into(),
+        money: money
+            .map(|(category, micros)| (category, Money::from_micros(micros)))
+            .into(),
         hash: 255,
         ..Outcome::default()
     };
@@ -155,17 +157,29 @@ fn report() -> Report {
 #[test]
 fn the_page_is_whole_and_needs_nothing_else() {
     let page = html(&report());
-    for part in ["one", "two", "&lt;trace&gt;", "a &lt; b &amp; &quot;c&quot;", "$0.33"] {
+    for part in [
+        "one",
+        "two",
+        "&lt;trace&gt;",
+        "a &lt; b &amp; &quot;c&quot;",
+        "$0.33",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     for foreign in ["http", "<script", "src=", "url(", "NaN", "inf"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
-    for tag in ["svg", "table", "text", "rect", "p", "li", "h2", "title", "ul"] {
-        let opened = page.matches(&format!("<{tag} ")).count() + page.matches(&format!("<{tag}>")).count();
+    for tag in [
+        "svg", "table", "text", "rect", "p", "li", "h2", "title", "ul",
+    ] {
+        let opened =
+            page.matches(&format!("<{tag} ")).count() + page.matches(&format!("<{tag}>")).count();
         let closed = page.matches(&format!("</{tag}>")).count();
-        let alone = page.split(&format!("<{tag} ")).skip(1);
-        let alone = alone.filter(|rest| rest.split('>').next().unwrap().ends_with('/')).count();
+        let begin = format!("<{tag} ");
+        let alone = page.split(&begin).skip(1);
+        let alone = alone
+            .filter(|rest| rest.split('>').next().unwrap().ends_with('/'))
+            .count();
         assert_eq!(opened, closed + alone, "{tag}");
     }
 }

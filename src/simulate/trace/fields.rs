@@ -46,7 +46,9 @@ impl Fields {
     /// What is wrong with the first field that cannot be used, and what was expected.
     pub(super) fn recorded(self) -> Result<Recorded, String> {
         let needed = |name: &str, text: &str| match text {
-            "" => Err(format!("{name} is missing; every build needs submit and run_s")),
+            "" => Err(format!(
+                "{name} is missing; every build needs submit and run_s"
+            )),
             _ => Ok(()),
         };
         needed("submit", &self.submit)?;
@@ -65,6 +67,7 @@ impl Fields {
                 .collect::<Result<Requirements, String>>()?,
             image: Some(self.image).filter(|image| !image.is_empty()),
             deadline: if_there(&self.deadline_s, |text| seconds("deadline_s", text))?,
+            ..Work::default()
         };
         Ok(Recorded {
             work,
@@ -125,7 +128,11 @@ fn micros(text: &str) -> Option<u64> {
     if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) {
         return None;
     }
-    let fraction: String = fraction.chars().chain("000000".chars()).take(PLACES).collect();
+    let fraction: String = fraction
+        .chars()
+        .chain("000000".chars())
+        .take(PLACES)
+        .collect();
     let whole: u64 = whole.parse().ok()?;
     whole
         .checked_mul(1_000_000)?
@@ -138,7 +145,9 @@ pub(super) fn seconds_text(span: Span) -> String {
     if fraction == 0 {
         return whole.to_string();
     }
-    format!("{whole}.{fraction:06}").trim_end_matches('0').to_owned()
+    format!("{whole}.{fraction:06}")
+        .trim_end_matches('0')
+        .to_owned()
 }
 
 /// A requirement as the API writes it: `present`, `absent`, or alternatives joined by `|`.

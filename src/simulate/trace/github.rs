@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Deserializer, Value};
 
 use super::{Problems, Recorded, Trace, TraceError};
-use crate::model::{Requirement, Span, Timestamp};
+use crate::model::{Requirement, Timestamp};
 use crate::simulate::Work;
 
 /// What we use of a job; everything may be missing or null, and there is much more.
@@ -42,7 +42,7 @@ pub(super) fn read(text: &str) -> Result<Trace, TraceError> {
             Ok(document) => read_document(document, line, &mut trace, &mut problems),
             Err(error) => {
                 // Behind broken JSON nothing can be told apart.
-                problems.add(line + error.line().saturating_sub(1), error.to_string());
+                problems.add(error.line(), error.to_string());
                 break;
             }
         }
@@ -118,7 +118,9 @@ fn recorded(job: Job) -> Result<Recorded, String> {
     let started = job.started_at.ok_or_else(|| missing("started_at"))?;
     let ended = job.completed_at.ok_or_else(|| missing("completed_at"))?;
     if ended < started {
-        return Err(format!("completed_at {ended} is before started_at {started}"));
+        return Err(format!(
+            "completed_at {ended} is before started_at {started}"
+        ));
     }
     // Some exports leave it out; and clocks of theirs differ, so that some start before they exist.
     let submit = job.created_at.map_or(started, |at| at.min(started));
@@ -128,9 +130,11 @@ fn recorded(job: Job) -> Result<Recorded, String> {
         work: Work {
             submit,
             run: ended.since(started),
-            project: job.run_url.as_deref().and_then(repository).unwrap_or_else(|| {
-                "github".to_owned()
-            }),
+            project: job
+                .run_url
+                .as_deref()
+                .and_then(repository)
+                .unwrap_or_else(|| "github".to_owned()),
             name: match job.workflow_name {
                 Some(workflow) => format!("{workflow} / {name}"),
                 None => name,
@@ -139,7 +143,7 @@ fn recorded(job: Job) -> Result<Recorded, String> {
             labels: branch.into_iter().collect::<BTreeMap<_, _>>(),
             requires: job.labels.iter().filter_map(|label| needs(label)).collect(),
             image: None,
-            deadline: None::<Span>,
+            ..Work::default()
         },
         started: Some(started),
     })

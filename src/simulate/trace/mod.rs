@@ -134,6 +134,8 @@ pub struct TraceError {
     pub problems: Vec<Problem>,
     /// How many there are behind those.
     pub more: usize,
+    /// What the other lines say.
+    pub good: Trace,
 }
 
 fn lines(count: usize) -> String {
@@ -168,6 +170,7 @@ impl Problems {
         Err(TraceError {
             problems: self.first,
             more: self.more,
+            good: trace.in_order(),
         })
     }
 }
@@ -175,7 +178,7 @@ impl Problems {
 /// Reads a history.
 ///
 /// # Errors
-/// Every line that cannot be used; none of the history is returned then.
+/// Every line that cannot be used, with what the others say.
 pub fn read(text: &str, format: Format) -> Result<Trace, TraceError> {
     // Some programs begin a text with a mark of its encoding.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

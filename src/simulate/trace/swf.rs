@@ -115,7 +115,7 @@ fn add(job: &Job, start: i64, trace: &mut Trace) {
             labels: queue.into_iter().collect::<BTreeMap<_, _>>(),
             requires: partition(job.partition),
             image: None,
-            deadline: None,
+            ..Work::default()
         },
         started: started.map(|wait| submit + Span::from_secs(wait)),
     });

@@ -87,7 +87,10 @@ fn recorded(columns: &[String], record: &StringRecord) -> Result<Recorded, Strin
 
 /// `os=linux; team=core`, or `python: >=3.12; docker`: a name alone stands for its presence.
 fn pairs(text: &str, separator: char) -> Result<BTreeMap<String, String>, String> {
-    let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
+    let parts = text
+        .split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
     parts
         .map(|part| {
             let (name, value) = part.split_once(separator).unwrap_or((part, ""));

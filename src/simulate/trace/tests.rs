@@ -173,10 +173,16 @@ fn workload_logs_become_builds() {
     assert_eq!(first.work.submit, at("2026-11-02T08:00:00Z"));
     assert_eq!(first.started, Some(at("2026-11-02T08:00:20Z")));
     assert_eq!(first.work.run, Span::from_secs(300));
-    assert_eq!((&*first.work.project, &*first.work.name), ("group-2", "app-7"));
+    assert_eq!(
+        (&*first.work.project, &*first.work.name),
+        ("group-2", "app-7")
+    );
     assert_eq!(describe(&first.work.requires), "partition 0");
     assert_eq!(second.started, None);
-    assert_eq!((&*second.work.project, &*second.work.name), ("default", "user-3"));
+    assert_eq!(
+        (&*second.work.project, &*second.work.name),
+        ("default", "user-3")
+    );
     assert_eq!(trace.left_out.values().sum::<usize>(), 2);
     let error = read("1 2 3\n1 x 0 3 4 5 6 7 8 9 1 1 1 1 1 1 1 1\n", Format::Swf).unwrap_err();
     assert_eq!(error.problems[0].message, "3 fields; expected 18 numbers");
@@ -190,7 +196,11 @@ fn formats_are_told_by_name_or_by_content() {
         ("a.csv", "", Some(Format::Csv)),
         ("a.swf", "", Some(Format::Swf)),
         ("jobs.json", JOBS, Some(Format::GithubJobs)),
-        ("jobs.json", "{\"total_count\":1,\"jobs\":[]}", Some(Format::GithubJobs)),
+        (
+            "jobs.json",
+            "{\"total_count\":1,\"jobs\":[]}",
+            Some(Format::GithubJobs),
+        ),
         ("jobs", "[[]]", Some(Format::GithubJobs)),
         ("trace", HISTORY, Some(Format::History)),
         ("trace", LOG, Some(Format::Swf)),
