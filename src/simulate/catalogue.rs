@@ -1,7 +1,7 @@
 //! The images that a history is played on: whether they can build it, and images made up for a
 //! history that comes without any.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::matching::{Matcher, describe};
 use crate::model::{
@@ -135,10 +135,10 @@ pub struct CannotMakeUp {
 /// Needs that contradict one another, or that only a search could meet.
 pub fn make_up(work: &[Work], price: Rate) -> Result<Vec<(String, ImageSpec)>, CannotMakeUp> {
     let mut images: Vec<(String, ImageSpec)> = Vec::new();
-    let mut known: BTreeMap<Need<'_>, ()> = BTreeMap::new();
+    let mut known: BTreeSet<Need<'_>> = BTreeSet::new();
     let mut pinned: BTreeMap<&str, Capabilities> = BTreeMap::new();
     for work in work {
-        if known.insert(need(work), ()).is_some() {
+        if !known.insert(need(work)) {
             continue;
         }
         let capabilities = work

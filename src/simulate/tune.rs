@@ -76,21 +76,22 @@ pub fn tune(
 ) -> Result<Tuning, SimulationError> {
     let (first, second) = halves(&scenario.work);
     let train = Half::new(scenario, first);
-    let mut trials = train.play(stays(base), progress)?;
+    let mut trials = train.play(&stays(base), progress)?;
     sort(&mut trials, value_of_wait);
     let starts: Vec<_> = trials.iter().take(STARTS).cloned().collect();
     let around = starts.iter().flat_map(|trial| neighbours(trial, base));
-    trials.extend(train.play(around.collect(), progress)?);
+    let around: Vec<_> = around.collect();
+    trials.extend(train.play(&around, progress)?);
     sort(&mut trials, value_of_wait);
     let tried = trials.len();
     let best = trials.first().cloned();
     let mut frontier = frontier(trials);
     frontier.extend(best);
     let test = Half::new(scenario, second);
-    let names = frontier
+    let choices = frontier
         .iter()
         .map(|trial| (trial.name.clone(), trial.spec.clone()));
-    let played = test.play(names.collect(), progress)?;
+    let played = test.play(&choices.collect::<Vec<_>>(), progress)?;
     for (trial, played) in frontier.iter_mut().zip(played) {
         trial.test = Some(played.train);
     }
@@ -214,7 +215,7 @@ impl<'a> Half<'a> {
     /// Plays choices on all processors; the trials come in the order of the choices.
     fn play(
         &self,
-        choices: Vec<(String, PolicySpec)>,
+        choices: &[(String, PolicySpec)],
         progress: &mut dyn FnMut(Tried),
     ) -> Result<Vec<Trial>, SimulationError> {
         let next = AtomicUsize::new(0);
@@ -222,7 +223,7 @@ impl<'a> Half<'a> {
         let (tell, told) = mpsc::channel();
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let of = choices.len();
-        let (choices, next, done) = (&choices, &next, &done);
+        let (next, done) = (&next, &done);
         let outcomes = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.min(of))
                 .map(|_| {
@@ -237,14 +238,11 @@ impl<'a> Half<'a> {
                     of,
                 });
             }
-            workers
-                .into_iter()
-                .map(|worker| {
-                    worker
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect::<Result<(), SimulationError>>()
+            workers.into_iter().try_for_each(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
         });
         outcomes?;
         let mut done = done

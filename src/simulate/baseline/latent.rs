@@ -1,6 +1,6 @@
 //! Buildbot's latent workers.
 //!
-//! "The `build_wait_timeout` allows you to specify how long an AbstractLatentWorker should wait after
+//! "The `build_wait_timeout` allows you to specify how long an `AbstractLatentWorker` should wait after
 //! a build for another build before it shuts down the instance. It defaults to 10 minutes."
 //! (<https://docs.buildbot.net/latest/manual/configuration/workers.html>). A worker is one machine that
 //! comes and goes; builders choose among their free workers at random unless `nextWorker` says

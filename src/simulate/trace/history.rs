@@ -78,10 +78,14 @@ fn texts(name: &str, value: Value) -> Result<BTreeMap<String, String>, String> {
             .into_iter()
             .map(|(key, value)| match value {
                 Value::Bool(there) => Ok((key, there.to_string())),
-                value => Ok((key, scalar(name, value)?)),
+                Value::Null
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => Ok((key, scalar(name, value)?)),
             })
             .collect(),
-        value => Err(format!(
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(format!(
             "{name}: expected an object of texts, as in {{\"os\": \"linux\"}}, not {value}"
         )),
     }

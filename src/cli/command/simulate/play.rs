@@ -162,9 +162,3 @@ fn assemble(
         columns,
     }
 }
-
-/// Plays seeded days full of faults.
-pub(super) fn check(seeds: std::ops::Range<u64>, progress: &Progress) -> Result<Answer, Report> {
-    let _ = (seeds, progress);
-    Err(crate::cli::report::usage("not yet"))
-}

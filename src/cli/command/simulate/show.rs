@@ -90,12 +90,14 @@ fn draw(report: &Report, output: Output) -> String {
         .notes
         .iter()
         .map(|note| format!("- {note}\n"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let abouts: String = report
         .columns
         .iter()
         .map(|column| format!("- {}: {}\n", column.name, column.about))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     [
         head,
         comparison(report).draw(paper),

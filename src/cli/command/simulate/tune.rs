@@ -21,7 +21,7 @@ const FEWEST: usize = 20;
 /// Searches, and tells what was found.
 pub(super) fn tune(
     asked: &Simulate,
-    history: History,
+    history: &History,
     sets: &[PolicySet],
     progress: &Progress,
 ) -> Result<Answer, Report> {
@@ -32,14 +32,14 @@ pub(super) fn tune(
         )));
     }
     let base = base(sets)?;
-    let scenario = scenario(asked, &history);
+    let scenario = scenario(asked, history);
     let found = search(&scenario, &base, asked.value_of_wait, &mut |tried| {
         progress.tell("tune", tried.done, tried.of);
     });
     let found = found.map_err(|error| failed(&error))?;
-    let file = policy_file(asked, &history, &found);
-    let text = text(asked, &history, &found, &file);
-    Ok(Answer::Text(text, value(&history, &found, &file)))
+    let file = policy_file(asked, history, &found);
+    let text = text(asked, history, &found, &file);
+    Ok(Answer::Text(text, value(history, &found, &file)))
 }
 
 /// The policy whose knobs are turned: the one that selects nothing in particular.
