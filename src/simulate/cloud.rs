@@ -27,6 +27,8 @@ pub(super) type InstanceNumber = u64;
 pub(super) const REQUEST: Span = Span::from_millis(35);
 /// How long the cloud takes to answer.
 pub(super) const ANSWER: Span = Span::from_millis(500);
+/// From a decision to its answer.
+pub(super) const ANSWERED: Span = Span::from_millis(535);
 /// How long before a reclaim its notice comes.
 const NOTICE: Span = Span::from_secs(120);
 
@@ -277,11 +279,11 @@ impl Cloud {
         self.later.push((taken_at, taken));
     }
 
-    /// When something is up that takes so long from its decision on, which was a request ago.
+    /// When something is up that takes so long from its decision on, and is answered at `at`.
     fn up_at(&self, at: Timestamp, takes: Span) -> Timestamp {
         /// Nothing is up before it has answered.
         const LEAST: Span = Span::from_secs(1);
-        (at + takes - REQUEST).max(at + LEAST)
+        (at + takes - ANSWERED).max(at + LEAST)
     }
 
     /// Begins to stop an instance; when it will be asleep.
@@ -439,6 +441,18 @@ impl Cloud {
         }
     }
 
+    /// Takes back some of the spot machines within a minute.
+    pub(super) fn wave(&mut self, percent: u32, at: Timestamp) {
+        const LASTS: Span = Span::from_secs(60);
+        for (number, vm) in &self.vms {
+            let is_spot = vm.pool.market == Market::Spot && vm.ended.is_none();
+            if is_spot && self.dice.below(100) < u64::from(percent) {
+                let taken = Event::Taken(*number, Taken::Reclaimed);
+                self.later.push((at + self.dice.up_to(LASTS), taken));
+            }
+        }
+    }
+
     /// It answers nothing until a time.
     pub(super) fn outage(&mut self, until: Timestamp) {
         self.out_until = self.out_until.max(until);
@@ -449,11 +463,6 @@ impl Cloud {
         let is_left = |vm: &Vm| vm.ended.is_none_or(|(gone_at, _)| gone_at > at);
         let left = self.vms.iter().filter(|(_, vm)| is_left(vm));
         left.map(|(number, _)| *number).collect()
-    }
-
-    /// What was launched in all.
-    pub(super) const fn launched(&self) -> InstanceNumber {
-        self.launched
     }
 
     fn is_out(&self, at: Timestamp) -> bool {

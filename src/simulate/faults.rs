@@ -44,6 +44,11 @@ pub enum Disturbance {
         /// For how long.
         lasts: Span,
     },
+    /// Spot machines are taken back together, as it happens where capacity gets short.
+    Wave {
+        /// How many of a hundred.
+        percent: u32,
+    },
     /// The provider answers nothing.
     Outage {
         /// For how long.

@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::provider::{ErrorKind, LaunchAnswer, Origin, ProviderError};
 
-use super::cloud::{ANSWER, ENDPOINT, InstanceNumber, Reply, number_of};
+use super::cloud::{ANSWER, ANSWERED, ENDPOINT, InstanceNumber, Reply, number_of};
 use super::coverage::Situation;
 use super::events::{Gathered, Taken, Task};
 use super::run::SimulationError;
@@ -119,8 +119,8 @@ impl Simulation<'_> {
     pub(super) fn bring_up(&mut self, id: MachineId) {
         let state = self.books.machines.get(&id).map(|machine| &machine.state);
         match state {
-            Some(MachineState::Intended { .. }) => self.after(ANSWER, Task::Launch(id)),
-            Some(MachineState::Waking { .. }) => self.after(ANSWER, Task::Wake(id)),
+            Some(MachineState::Intended { .. }) => self.after(ANSWERED, Task::Launch(id)),
+            Some(MachineState::Waking { .. }) => self.after(ANSWERED, Task::Wake(id)),
             Some(MachineState::Booting { .. }) => self.look_up_in_time(id),
             Some(
                 MachineState::Idle { .. }

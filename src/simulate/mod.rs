@@ -15,12 +15,14 @@
 mod attempts;
 pub mod baseline;
 pub mod catalogue;
+mod check;
 mod cloud;
 mod coverage;
 mod dice;
 mod events;
 mod faults;
 pub mod generate;
+mod invariants;
 mod machines;
 pub mod optimum;
 mod people;
@@ -29,14 +31,17 @@ pub mod report;
 mod rows;
 mod run;
 mod scenario;
+mod seeds;
 mod simulation;
 pub mod trace;
 pub mod tune;
 
+pub use check::{Checked, Failure, check};
 pub use coverage::{Coverage, Situation};
 pub use faults::{Disturbance, Faults};
 pub use run::{Decide, Planner, Progress, SimulationError, run};
 pub use scenario::{CloudModel, EndedBuild, MachineLife, Outcome, Scenario, Work};
+pub use seeds::scenario as seeded;
 
 #[cfg(test)]
 mod tests;

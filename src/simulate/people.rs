@@ -119,6 +119,7 @@ impl Simulation<'_> {
                 let pools = self.pools();
                 self.cloud.drought(pools, *percent, self.at + *lasts);
             }
+            Disturbance::Wave { percent } => self.cloud.wave(*percent, self.at),
             Disturbance::Outage { lasts } => self.cloud.outage(self.at + *lasts),
             Disturbance::Restart { down } => self.kill(*down),
             Disturbance::ClockJump(span) => self.jump(*span),
@@ -145,6 +146,7 @@ impl Simulation<'_> {
             Disturbance::Retry => self.retry()?,
             Disturbance::EndMachine => self.end_some_machine()?,
         }
+        self.let_cloud_go_on();
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The loop: from one instant at which something happens to the next, with a pass of the planner
 //! after each that the engine would make one after.
 
-use crate::model::{BuildId, IllegalTransition, Timestamp};
+use crate::model::{IllegalTransition, Timestamp};
 use crate::planner::{self, Plan, Snapshot, Violation};
 
 use super::scenario::{Outcome, Scenario};
@@ -89,15 +89,15 @@ pub enum SimulationError {
     },
     /// Nothing happens any more, but something is not over.
     #[error(
-        "nothing happens after {at}, with {builds} builds (the first is {first:?}) and {machines} machines left"
+        "nothing happens after {at}, with {builds} builds and {machines} machines left; of the first build: {why}"
     )]
     Stuck {
         /// When.
         at: Timestamp,
         /// Builds that are not over.
         builds: usize,
-        /// The first of them.
-        first: Option<BuildId>,
+        /// What the planner last said of the first that waits.
+        why: String,
         /// Machines that are not gone.
         machines: usize,
     },

@@ -15,6 +15,7 @@ use super::cloud::{Cloud, REQUEST};
 use super::coverage::{Coverage, Situation};
 use super::dice::Dice;
 use super::events::{Event, Gathered, Queue, Task};
+use super::invariants::Watch;
 use super::record::Record;
 use super::rows::Rows;
 use super::run::{Decide, Progress, SimulationError};
@@ -42,6 +43,7 @@ pub(super) struct Simulation<'a> {
     pub(super) queue: Queue,
     pub(super) record: Record,
     pub(super) coverage: Coverage,
+    watch: Watch,
     /// The world's time.
     pub(super) at: Timestamp,
     /// How far the orchestrator's clock is ahead of it.
@@ -66,6 +68,8 @@ pub(super) struct Simulation<'a> {
     pub(super) is_nudged: bool,
     /// When time alone may change the plan, by the orchestrator's clock.
     wake_at: Option<Timestamp>,
+    /// Why the first build in the queue waited when the planner was asked last.
+    last_wait: String,
     floors_lifted: bool,
     ends_by: Timestamp,
 }
@@ -83,6 +87,7 @@ impl<'a> Simulation<'a> {
             queue: Queue::default(),
             record: Record::default(),
             coverage: Coverage::default(),
+            watch: Watch::default(),
             at: first.unwrap_or_default(),
             ahead: Span::ZERO,
             next_work: 0,
@@ -96,6 +101,7 @@ impl<'a> Simulation<'a> {
             keeps_rows: scenario.is_watched || scenario.has_restarts(),
             is_nudged: true,
             wake_at: None,
+            last_wait: String::new(),
             floors_lifted: false,
             ends_by: last_work.max(last_disturbance).unwrap_or_default() + PATIENCE,
         };
@@ -243,6 +249,10 @@ impl<'a> Simulation<'a> {
             let applied = self.rows.apply(&changes);
             applied.map_err(|what| self.broken(what))?;
         }
+        if self.scenario.is_watched {
+            let held = self.watch.look(&changes, &self.books, self.now());
+            held.map_err(|what| self.broken(what))?;
+        }
         Ok(())
     }
 
@@ -277,7 +287,26 @@ impl<'a> Simulation<'a> {
             }
             Ok(effects)
         })?;
-        self.carry_out(effects)
+        self.carry_out(effects)?;
+        if self.scenario.is_watched {
+            self.look_again(decide)?;
+        }
+        Ok(())
+    }
+
+    /// What a pass has decided is decided: another one at the same instant places nothing more.
+    fn look_again(&mut self, decide: &mut dyn Decide) -> Result<(), SimulationError> {
+        let now = self.now();
+        let ids = &mut self.ids;
+        let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
+        let is_placed = |action: &&Action| match action {
+            Action::Bind { .. } | Action::Launch { .. } | Action::Wake { .. } => true,
+            Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => false,
+        };
+        match plan.actions.iter().find(is_placed) {
+            Some(action) => Err(self.broken(format!("a second pass places more: {action:?}"))),
+            None => Ok(()),
+        }
     }
 
     /// Carries out what a plan comes to; like launches go together.
@@ -322,6 +351,12 @@ impl<'a> Simulation<'a> {
             if let Action::GiveUp { .. } = action {
                 self.coverage.note(Situation::GivenUpForCapacity);
             }
+        }
+        if self.scenario.is_watched {
+            let first = plan.waiting.first();
+            let why =
+                first.map(|waiting| planner::blocked_words(&self.books.snapshot, &waiting.why));
+            self.last_wait = why.unwrap_or_default();
         }
         for waiting in &plan.waiting {
             self.coverage.note(match waiting.why {
@@ -390,7 +425,7 @@ impl<'a> Simulation<'a> {
             return Err(SimulationError::Stuck {
                 at: self.now(),
                 builds: self.books.builds.len() + self.scenario.work.len() - self.next_work,
-                first: self.books.builds.keys().next().copied(),
+                why: std::mem::take(&mut self.last_wait),
                 machines: self.books.machines.len(),
             });
         }
@@ -398,6 +433,11 @@ impl<'a> Simulation<'a> {
         if !left.is_empty() {
             let what = format!("instances without a machine are left in the cloud: {left:?}");
             return Err(self.broken(what));
+        }
+        if self.scenario.is_watched {
+            let spent = self.record.outcome.money.values().copied().sum();
+            let held = self.watch.look_at_end(&self.rows, spent);
+            held.map_err(|what| self.broken(what))?;
         }
         let end = self.now();
         let mut outcome = std::mem::take(&mut self.record).finish();

@@ -92,7 +92,7 @@ fn a_build_boots_a_machine_and_the_next_one_finds_it_warm() {
     let gone = START + Span::from_millis(260_250) + Span::from_secs(305);
     assert_eq!(machine.gone, gone);
     assert_eq!(machine.busy.len(), 2);
-    // Ten cents a minute and a half: every second of its life is in one category.
+    // Every second of its life is in one category.
     let spent: Money = outcome.money.values().copied().sum();
     assert_eq!(spent, machine.rate.cost_of(gone.since(START)));
     assert_eq!(outcome.money[&Category::Boot], Money::from_micros(26_000));

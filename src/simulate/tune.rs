@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use crate::model::{IdleTimeout, Money, PolicySpec, Rate, Span, Warm};
+use crate::model::{IdleTimeout, Money, PolicySpec, Rate, Span, Timestamp, Warm};
 
 use super::report::{Figures, figures};
 use super::run::{Planner, SimulationError, run};
@@ -74,6 +74,11 @@ pub fn tune(
     value_of_wait: Rate,
     progress: &mut dyn FnMut(Tried),
 ) -> Result<Tuning, SimulationError> {
+    let base = &PolicySpec {
+        // What is built in is a guard against slips, not what this history needs.
+        max_machines: base.max_machines.or_else(|| Some(at_once(&scenario.work))),
+        ..base.clone()
+    };
     let (first, second) = halves(&scenario.work);
     let train = Half::new(scenario, first);
     let mut trials = train.play(&stays(base), progress)?;
@@ -101,6 +106,25 @@ pub fn tune(
         frontier,
         best,
     })
+}
+
+/// The most builds that would run at once if each began when it was submitted.
+fn at_once(work: &[Work]) -> u32 {
+    let steps = work
+        .iter()
+        .flat_map(|w| [(w.submit, 1), (w.submit + w.run, -1)]);
+    let mut steps: Vec<(Timestamp, i32)> = steps.collect();
+    // Ends sort before starts of the same moment.
+    steps.sort_unstable();
+    let running = steps.iter().scan(0, |running, (_, step)| {
+        *running += step;
+        Some(*running)
+    });
+    running
+        .max()
+        .and_then(|most| u32::try_from(most).ok())
+        .unwrap_or(0)
+        .max(1)
 }
 
 /// Two halves by number of builds; needs point within a pipeline, which is never cut.
@@ -364,7 +388,7 @@ mod tests {
     #[test]
     fn pipelines_are_not_cut_in_halves() {
         let work = |second: u64| Work {
-            submit: crate::model::Timestamp::from_micros(0) + Span::from_secs(second),
+            submit: Timestamp::from_micros(0) + Span::from_secs(second),
             ..Work::default()
         };
         let mut history: Vec<_> = [0, 1, 1, 1, 2].map(work).to_vec();

@@ -1,7 +1,7 @@
 //! The models on small histories whose course can be told by hand.
 
 use super::*;
-use crate::model::BuildResult;
+use crate::model::{BuildResult, PolicySpec};
 use crate::simulate::catalogue::make_up;
 use crate::simulate::{CloudModel, Outcome, Scenario, run};
 
@@ -18,8 +18,13 @@ fn play(baseline: Baseline, work: &[(u64, u64)]) -> Outcome {
         })
         .collect();
     let images = make_up(&work, crate::model::Rate::from_micros_per_hour(3_600_000)).unwrap();
+    let unlimited = PolicySpec {
+        max_machines: Some(u32::MAX),
+        ..PolicySpec::default()
+    };
     let mut decide = baseline.decide(&images, &work, 1);
     let scenario = Scenario {
+        policies: vec![("no limit".to_owned(), unlimited)],
         images,
         work,
         cloud: CloudModel {

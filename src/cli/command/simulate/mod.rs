@@ -35,9 +35,10 @@ machines decide for simulated ones. docs/simulate.md tells what is modelled, and
 
 JSON: one object with the history, the notes and a column per set of policies; money in
 micro-dollars, times in microseconds.")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct Simulate {
     /// History of builds: JSON lines, CSV, jobs of GitHub Actions, or SWF
-    #[arg(long, value_name = "FILE", required_unless_present = "generate")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["generate", "check"])]
     trace: Option<PathBuf>,
     /// How the history is written, if the file does not say: history, csv, github-jobs, swf
     #[arg(long, value_name = "FORMAT", value_parser = parse_format, requires = "trace")]
@@ -84,6 +85,12 @@ pub(crate) struct Simulate {
     /// What an hour of somebody's waiting is worth, for --tune
     #[arg(long, value_name = "PRICE", default_value = "$20/h", requires = "tune")]
     value_of_wait: Rate,
+    /// Play seeded days full of faults instead, checking every invariant after every step
+    #[arg(long, conflicts_with_all = ["trace", "generate", "tune", "policies", "baselines"])]
+    check: bool,
+    /// Seeds to check, the last left out
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds, requires = "check", default_value = "0..100")]
+    seeds: std::ops::Range<u64>,
 }
 
 impl Simulate {
@@ -119,6 +126,9 @@ impl Simulate {
 
     /// Everything but printing.
     fn work(&self, progress: &show::Progress) -> Result<show::Answer, Report> {
+        if self.check {
+            return play::check(self.seeds.clone(), progress);
+        }
         let history = load::history(self)?;
         let sets = load::policy_sets(&self.policies)?;
         if self.tune {
@@ -141,6 +151,14 @@ fn parse_length(text: &str) -> Result<Length, String> {
         "month" => Ok(Length::Month),
         _ => Err("expected day, week or month".to_owned()),
     }
+}
+
+fn parse_seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| {
+        let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
+        (from < to).then_some(from..to)
+    });
+    range.ok_or_else(|| "expected two numbers, the second larger, as in 0..100".to_owned())
 }
 
 /// A simulation that cannot be played, or that broke a rule.

@@ -1,15 +1,20 @@
 //! Plays a history under every set of policies and every model that was asked for.
 
+use std::fmt::Write as _;
+
 use super::load::{History, PolicySet};
 use super::show::{Answer, Progress};
 use super::{Simulate, failed};
+use crate::cli::exit::Exit;
 use crate::cli::report::Report;
-use crate::model::{Rate, Span};
+use crate::model::{PolicySpec, Rate, Span};
 use crate::simulate::baseline::Baseline;
 use crate::simulate::catalogue::candidates;
 use crate::simulate::optimum::{Job, Optimum, optimum};
 use crate::simulate::report::{self, Column, Split, figures, ratios, recorded_waits};
-use crate::simulate::{CloudModel, Decide, Planner, Scenario, run};
+use crate::simulate::{
+    CloudModel, Decide, Planner, Scenario, Situation, check as check_seeds, run,
+};
 
 /// Plays all of it.
 pub(super) fn compare(
@@ -35,6 +40,15 @@ pub(super) fn compare(
         let column = column(set.name, about, false);
         columns.push(column.play(&scenario, &mut Planner, &split, progress)?);
     }
+    // The models know no limits, so none may be written for them.
+    let unlimited = PolicySpec {
+        max_machines: Some(u32::MAX),
+        ..PolicySpec::default()
+    };
+    let free = Scenario {
+        policies: vec![("no limit".to_owned(), unlimited)],
+        ..scenario.clone()
+    };
     let baselines = if asked.baselines {
         &Baseline::ALL[..]
     } else {
@@ -44,7 +58,7 @@ pub(super) fn compare(
         let mut decide = baseline.decide(&scenario.images, &scenario.work, scenario.seed);
         let about = baseline.about().to_owned();
         let column = column(baseline.name().to_owned(), about, true);
-        columns.push(column.play(&scenario, &mut *decide, &split, progress)?);
+        columns.push(column.play(&free, &mut *decide, &split, progress)?);
     }
     let report = assemble(history, &scenario, &optimum, columns);
     Ok(Answer::Report(Box::new(report), asked.report.clone()))
@@ -161,4 +175,37 @@ fn assemble(
         optimum_is_exact: optimum.is_exact,
         columns,
     }
+}
+
+/// Plays seeded days full of faults.
+pub(super) fn check(seeds: std::ops::Range<u64>, progress: &Progress) -> Result<Answer, Report> {
+    let (first, count) = (seeds.start, seeds.end.saturating_sub(seeds.start));
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let mut played = (0, 0, 0);
+    let coverage = check_seeds(seeds, &mut |checked| {
+        played = (checked.builds, checked.machines, checked.passes);
+        progress.tell("check", size(checked.seed + 1 - first), size(count));
+    });
+    let coverage =
+        coverage.map_err(|failure| Report::new(Exit::Failure, "check", failure.to_string()))?;
+    let (builds, machines, passes) = played;
+    let missing: Vec<_> = coverage
+        .missing()
+        .iter()
+        .map(|s| format!("{s:?}"))
+        .collect();
+    let came_up = Situation::ALL.len() - missing.len();
+    let mut text = format!(
+        "{count} seeds hold, each played twice: {builds} builds, {machines} machines, {passes} passes\n\
+         {came_up} of {} situations came up\n",
+        Situation::ALL.len()
+    );
+    if !missing.is_empty() {
+        let _ = writeln!(text, "not: {}", missing.join(", "));
+    }
+    let value = serde_json::json!({
+        "seeds": count, "builds": builds, "machines": machines, "passes": passes,
+        "situations": came_up, "missing": missing,
+    });
+    Ok(Answer::Text(text, value))
 }

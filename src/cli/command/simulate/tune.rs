@@ -72,12 +72,14 @@ fn text(asked: &Simulate, history: &History, found: &Tuning, file: &str) -> Stri
     for trial in found.frontier.iter().chain([&found.best]) {
         let figures = tested(trial);
         let is_best = std::ptr::eq(trial, &raw const found.best);
-        let mark = if is_best { "\nbest: " } else { "" };
+        if is_best {
+            text.push_str("\nLeast cost and waiting together:\n");
+        }
         let mean = figures.waits.total / u64::try_from(figures.waits.builds.max(1)).unwrap_or(1);
         let _ = writeln!(
             text,
             "{:<36} {:>10} {:>10} {:>10} {:>8}",
-            format!("{mark}{}", trial.name),
+            trial.name,
             words::micro_usd(figures.cost.total),
             wait(figures.waits.p95),
             wait(mean),
@@ -87,7 +89,7 @@ fn text(asked: &Simulate, history: &History, found: &Tuning, file: &str) -> Stri
     let _ = write!(
         text,
         "\nWith waiting worth {}, apply this (dormouse apply --kind policy FILE):\n\n{file}",
-        asked.value_of_wait
+        words::rate(asked.value_of_wait.micros_per_hour())
     );
     text
 }
@@ -106,7 +108,7 @@ fn policy_file(asked: &Simulate, history: &History, found: &Tuning) -> String {
         history.source.replace('\n', " "),
         history.work.len(),
         asked.seed,
-        asked.value_of_wait,
+        words::rate(asked.value_of_wait.micros_per_hour()),
         words::micro_usd(figures.cost.total),
         wait(figures.waits.p95),
         words::micro_usd(worth),
