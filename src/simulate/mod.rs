@@ -13,21 +13,28 @@
 //! and `invariants` looks on.
 
 mod attempts;
+pub mod baseline;
+pub mod catalogue;
 mod check;
 mod cloud;
 mod coverage;
 mod dice;
 mod events;
 mod faults;
+pub mod generate;
 mod invariants;
 mod machines;
+pub mod optimum;
 mod people;
 mod record;
+pub mod report;
 mod rows;
 mod run;
 mod scenario;
 mod seeds;
 mod simulation;
+pub mod trace;
+pub mod tune;
 
 pub use check::{Checked, Failure, check};
 pub use coverage::{Coverage, Situation};

@@ -22,6 +22,7 @@ mod demo;
 mod events;
 mod explain;
 mod follow;
+mod history;
 mod image;
 mod images;
 mod local_machine;
@@ -38,6 +39,7 @@ mod policy;
 mod replay;
 mod retry;
 mod serve;
+mod simulate;
 mod submit;
 #[cfg(feature = "ec2")]
 mod sweep;
@@ -74,6 +76,8 @@ pub(super) enum Command {
     Cost(cost::Cost),
     Budgets(budgets::Budgets),
     Budget(budget::Budget),
+    History(history::History),
+    Simulate(Box<simulate::Simulate>),
     #[cfg(feature = "ec2")]
     Sweep(sweep::Sweep),
     Token(token::Token),
@@ -124,6 +128,8 @@ impl Command {
             Self::Cost(command) => on_this_thread(command.run(ctx)),
             Self::Budgets(command) => on_this_thread(command.run(ctx)),
             Self::Budget(command) => on_this_thread(command.run(ctx)),
+            Self::History(command) => on_this_thread(command.run(ctx)),
+            Self::Simulate(command) => on_this_thread(command.run(ctx)),
             #[cfg(feature = "ec2")]
             Self::Sweep(command) => on_this_thread(command.run(ctx)),
             Self::Token(command) => on_this_thread(command.run(ctx)),
