@@ -103,6 +103,8 @@ pub(super) fn made_up_image(price: Rate, capabilities: Capabilities) -> ImageSpe
         description: "made up for a simulation".to_owned(),
         provider: "simulated".to_owned(),
         reference: serde_json::Value::Null,
+        slots: 1,
+        billing: None,
         login: Login {
             user: "ci".to_owned(),
         },

@@ -108,7 +108,10 @@ fn ran(build: &BuildSummary) -> bool {
         && build.result.is_some_and(|result| match result {
             ResultWord::Success | ResultWord::Failure | ResultWord::TimedOut => true,
             // What was cut off says nothing about how long it takes.
-            ResultWord::Canceled | ResultWord::InfraFailure | ResultWord::Skipped => false,
+            ResultWord::Canceled
+            | ResultWord::InfraFailure
+            | ResultWord::Skipped
+            | ResultWord::OverBudget => false,
         })
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, Span, Timestamp};
 use crate::planner::{
-    Action, Class, ClassId, ImageIndex, Kept, OfferingView, Phase, Plan, QueueKey, Snapshot,
+    Action, Class, ClassId, IdleWhy, ImageIndex, Kept, KeptWhy, OfferingView, Phase, Plan, QueueKey, Snapshot,
 };
 
 /// A pass of a model: machines by what they are good for, and the plan so far.
@@ -168,7 +168,12 @@ impl<'a> Yard<'a> {
                     reason: Reason::IdleTimeout,
                 });
             } else {
-                self.plan.kept.push(Kept { machine, until });
+                let why = KeptWhy::Idle(IdleWhy::Said);
+                self.plan.kept.push(Kept {
+                    machine,
+                    until,
+                    why,
+                });
                 self.wake(until);
             }
         }
