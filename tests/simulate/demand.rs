@@ -42,6 +42,7 @@ fn house() -> Snapshot {
                 market: Market::OnDemand,
                 available_after: None,
                 zone: 0,
+                vcpus: 2,
                 place: 0,
             }],
             ..ImageView::default()
@@ -52,8 +53,8 @@ fn house() -> Snapshot {
         }],
         limits: vec![Limit {
             name: "default".to_owned(),
-            images: None,
-            machines: 10,
+            machines: Some(10),
+            ..Limit::default()
         }],
         ..Snapshot::default()
     }
@@ -80,6 +81,9 @@ fn put(snapshot: &mut Snapshot, machine: u128, phase: Phase) {
         phase,
         created_at: NOW - Span::from_secs(3_600),
         builds_done: 1,
+        claims: u32::from(phase == Phase::Busy),
+        free: u32::from(phase != Phase::Busy),
+        meter: Meter::default(),
         held_until: None,
     };
     snapshot
