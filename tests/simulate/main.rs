@@ -1,6 +1,8 @@
 //! The test bed of the simulator: hundreds of seeded days full of trouble, with the invariants of the
 //! crate page looked at after every step. For more of them: `dormouse simulate --check --seeds 0..10000`.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 mod demand;
 mod trouble;
 
