@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use dormouse::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use dormouse::planner::{
-    Action, Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView,
-    Phase, Plan, ProjectIndex, ProjectView, QueueKey, Snapshot, audit, plan,
+    Action, Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Meter,
+    OfferingView, Phase, Plan, ProjectIndex, ProjectView, QueueKey, Snapshot, audit, plan,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_767_600_000_000_000);
