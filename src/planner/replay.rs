@@ -100,7 +100,7 @@ fn list<T: PartialEq + std::fmt::Debug>(
                 found.push(format!("{what} {}: is {is:?}, was {was:?}", place + 1));
             }
             (Some(was), None) => {
-                found.push(format!("{what} {}: is missing, was {was:?}", place + 1))
+                found.push(format!("{what} {}: is missing, was {was:?}", place + 1));
             }
             (None, Some(is)) => found.push(format!("{what} {}: is {is:?}, was missing", place + 1)),
             (None, None) => {}

@@ -456,9 +456,8 @@ async fn two_attempts_side_by_side_do_not_disturb_each_other(host: &Host) {
         host.session.start(id, build, 0).await.unwrap()
     };
     let all = |name: &str| {
-        (0..2_000)
-            .map(|i| format!("{name} {i}\n"))
-            .collect::<String>()
+        let lines: Vec<String> = (0..2_000).map(|i| format!("{name} {i}\n")).collect();
+        lines.concat()
     };
     let length = all("one").len();
     // Both are read at the same time: they share a connection.

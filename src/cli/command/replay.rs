@@ -91,13 +91,14 @@ fn draw(one: &Replayed, ctx: &Context) -> String {
         one.file, one.version
     );
     for difference in &one.differences {
-        text.push_str(&format!("  {}\n", words::printable(difference)));
+        text.push_str("  ");
+        text.push_str(&words::printable(difference));
+        text.push('\n');
     }
     for violation in &one.violations {
-        text.push_str(&format!(
-            "  breaks a rule: {}\n",
-            words::printable(violation)
-        ));
+        text.push_str("  breaks a rule: ");
+        text.push_str(&words::printable(violation));
+        text.push('\n');
     }
     text + &plan::draw(&one.plan, ctx.output)
 }
