@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, Phase,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Past, OfferingView, Phase,
     QueueKey, Snapshot, audit, plan,
 };
 
@@ -144,6 +144,7 @@ fn machine(id: u32, options: &Options) -> MachineView {
         offering: Some(0),
         is_interrupted: false,
         project: None,
+        past: Past::default(),
         phase: match id % 3 {
             0 => Phase::Idle(NOW - Span::from_secs(u64::from(id % 500))),
             1 => Phase::Busy,

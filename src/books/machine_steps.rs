@@ -2,13 +2,14 @@
 
 use crate::ledger;
 use crate::model::{
-    Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId, MachineId, MachineState,
+    BootRecord, Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId, MachineId, MachineState,
     Offering, Outcome, Reason, Span, Subject,
 };
 use crate::provider::ProviderError;
 
 use super::capacity::FailureBudget;
 use super::draft::Draft;
+use super::health::{is_quarantined, quarantine_if_bad};
 use super::outcome::{MachineAfter, end_attempt};
 
 /// Whether a machine is on its way up.
@@ -79,6 +80,7 @@ pub(crate) fn ready(
         | MachineState::Draining { .. }
         | MachineState::Gone { .. } => launched_for,
     };
+    let is_first = matches!(machine.state, MachineState::Booting { .. });
     let payer = caused_by.and_then(|build| draft.payer(build, attempt));
     let next = match *claim {
         Some(claim) => MachineState::Busy {
@@ -88,6 +90,9 @@ pub(crate) fn ready(
         },
         None => MachineState::Idle { instance, endpoint },
     };
+    if is_first {
+        draft.change_machine(id, |machine| machine.record.boot = BootRecord::Took(took));
+    }
     draft.enter_machine(id, next, Some((Category::Boot, payer)))?;
     let message = format!("ready {took} after {}", begun.1);
     draft.event(Subject::Machine(id), EventKind::MachineReady, message);
@@ -205,17 +210,26 @@ pub(crate) fn boot_failed(
     };
     // What is billed already was for what it did before it slept.
     let cost = ledger::cost_at(machine, draft.now) - machine.billed;
-    let (image, state) = (machine.image.clone(), machine.state.clone());
+    let (image, version) = (machine.image.clone(), machine.image_version);
+    let state = machine.state.clone();
     if !is_coming(&state) {
         return Ok(());
     }
+    if matches!(state, MachineState::Booting { .. }) {
+        draft.change_machine(id, |machine| machine.record.boot = BootRecord::Failed);
+    }
+    quarantine_if_bad(draft, &image, why);
     if let Some(console) = console {
         let build = state.claim().map(|(build, _)| Subject::Build(build));
         for subject in build.into_iter().chain([Subject::Machine(id)]) {
             draft.event(subject, EventKind::MachineNote, console.clone());
         }
     }
-    give_up(draft, id, &state, why)?;
+    give_up(draft, id, &state, (&image, version, why))?;
+    // Of the version that stands in for it nothing is known by this.
+    if is_quarantined(draft, &image, version) {
+        return Ok(());
+    }
     let failure = (draft.now, cost);
     if let Some(note) = draft.books.launch_failed(&image, failure, budget) {
         draft.event(Subject::Image(image), EventKind::ImageNote, note);
@@ -228,11 +242,16 @@ fn give_up(
     draft: &mut Draft<'_>,
     id: MachineId,
     state: &MachineState,
-    why: &str,
+    (image, version, why): (&str, u32, &str),
 ) -> Result<(), IllegalTransition> {
     let reason = Reason::BootFailed(why.to_owned());
     if let Some((_, attempt)) = state.claim() {
-        let outcome = Outcome::Infrastructure(why.to_owned());
+        // A bad version is not held against the builds that had the bad luck to get it.
+        let outcome = if is_quarantined(draft, image, version) {
+            Outcome::NotLaunched(format!("{why}; version {version} of {image} is quarantined"))
+        } else {
+            Outcome::Infrastructure(why.to_owned())
+        };
         return end_attempt(draft, attempt, &outcome, why, MachineAfter::Drain(reason));
     }
     if is_coming(state) {

@@ -6,6 +6,7 @@ use crate::model::{
 };
 
 use super::draft::Draft;
+use super::tidy::note_end;
 
 /// First wait before the attempt after an infrastructure failure; doubles with each attempt.
 const FIRST_RETRY_WAIT: Span = Span::from_secs(1);
@@ -76,8 +77,12 @@ fn release_machine(
         | MachineState::Waking { .. }
         | MachineState::Gone { .. } => None,
     };
+    let (was_up, billed) = (machine.state.endpoint().is_some(), machine.billed);
     let payer = draft.payer(claim.0, Some(claim.1));
     draft.enter_machine(id, next, Some((category, payer)))?;
+    if was_up {
+        note_end(draft, id, claim.1, outcome, billed);
+    }
     if let Some(message) = message {
         draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
     }

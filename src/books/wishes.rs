@@ -59,7 +59,7 @@ pub(crate) fn cancel(
     }
 }
 
-fn is_machine_coming(draft: &Draft<'_>, id: MachineId) -> bool {
+pub(super) fn is_machine_coming(draft: &Draft<'_>, id: MachineId) -> bool {
     draft
         .books
         .machines

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::books::{is_coming, launched, ready};
 use crate::model::{
-    Change, Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineKeys, MachineState,
-    Market, Secret, Span, Subject, Timestamp,
+    Change, Endpoint, EventKind, Full, Image, InstanceId, Machine, MachineId, MachineKeys, MachineState,
+    Market, Secret, Span, Subject, Timestamp, Usage,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
 use crate::remote::{Rekey, RemoteError, Session};
@@ -40,6 +40,9 @@ pub(super) enum NotUp {
     /// Its instance ended before it was ready.
     #[error("its instance ended: {}", .0.why.as_deref().unwrap_or("without a reason"))]
     Ended(Box<Instance>),
+    /// It has no room for a build.
+    #[error("it is not fit for builds: {}", .0.sentence())]
+    Full(Full),
     /// Its instance is no longer there.
     #[error("its instance is gone")]
     Gone,
@@ -269,7 +272,10 @@ impl Engine {
             for endpoint in endpoints {
                 let error = match self.connect(boot.id, *endpoint).await {
                     Ok(session) => match session.prepare().await {
-                        Ok(()) => return Ok((*endpoint, session)),
+                        Ok(usage) => {
+                            self.check_room(boot, usage)?;
+                            return Ok((*endpoint, session));
+                        }
                         Err(error) => NoSession::Remote(error),
                     },
                     Err(error) => error,
@@ -284,6 +290,17 @@ impl Engine {
             }
             self.pause(boot, CONNECT_PAUSE).await?;
         }
+    }
+
+    /// A machine that comes up without room would fail its first build. Its memory is looked at after
+    /// builds only: what still starts at boot takes some, and gives it back.
+    fn check_room(&self, boot: &Boot, usage: Usage) -> Result<(), NotUp> {
+        let rest_at = self.books().terms(&boot.image.name).rest_at;
+        let usage = Usage {
+            memory: None,
+            ..usage
+        };
+        usage.too_full(&rest_at).map_or(Ok(()), |full| Err(NotUp::Full(full)))
     }
 
     /// Replaces keys that a machine shares with others of its launch by its own. They are stored

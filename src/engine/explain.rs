@@ -184,6 +184,9 @@ fn what_helps(books: &Books, why: &planner::Blocked) -> String {
             "The next try is at {until}. More types, zones or markets in the image's shapes and \
              policy give it more places to find capacity."
         ),
+        planner::Blocked::Tidying(_, until) => {
+            format!("It gets the machine in a moment, or another one after {until}.")
+        }
         planner::Blocked::Unresolved(image) => {
             let name = books.snapshot.image(*image).map_or("", |image| &image.name);
             format!(
@@ -265,11 +268,24 @@ fn machines_words(books: &Books, image: &str) -> String {
         *tally.entry(machine.state.word()).or_default() += 1;
     }
     if tally.is_empty() {
-        return "can build it; no machine is up".to_owned();
+        return format!("can build it{}; no machine is up", standing_in(books, image));
     }
     let words: Vec<String> = tally
         .iter()
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
-    format!("can build it; machines: {}", words.join(", "))
+    let stands_in = standing_in(books, image);
+    format!("can build it{stands_in}; machines: {}", words.join(", "))
+}
+
+/// Says if the current version of an image is not the newest one.
+fn standing_in(books: &Books, image: &str) -> String {
+    let bad = books.quarantined(image).zip(books.image(image));
+    bad.map_or_else(String::new, |(bad, good)| {
+        format!(
+            ", with version {}, for version {} is quarantined (`dormouse image release {image}` \
+             tries it anew)",
+            good.version, bad.version
+        )
+    })
 }

@@ -27,6 +27,7 @@ mod index;
 mod intake;
 mod journal;
 mod launcher;
+mod recall;
 mod reconcile;
 mod resolve;
 mod retry;
@@ -35,6 +36,7 @@ mod sessions;
 mod sleep;
 mod spot;
 mod sweep;
+mod tidy;
 mod verify;
 mod wish;
 

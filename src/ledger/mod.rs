@@ -112,6 +112,7 @@ mod tests {
             billed_until: start,
             billed: Money::ZERO,
             hold: None,
+            record: crate::model::Record::default(),
             rev: 0,
         }
     }

@@ -60,6 +60,7 @@ fn image(name: &str, prices: &[u64], capabilities: Capabilities) -> Image {
             boot_timeout: Span::from_secs(60),
         },
         applied_at: Timestamp::default(),
+        released_at: None,
         rev: 0,
     }
 }

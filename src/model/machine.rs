@@ -8,7 +8,8 @@ use super::catalogue::Shape;
 use super::id::{AttemptId, BuildId, LaunchId, MachineId};
 use super::money::{Money, Rate};
 use super::offering::{Market, Pool};
-use super::policy::SleepKind;
+use super::policy::{Reuse, SleepKind};
+use super::record::{Full, Left, Record};
 use super::secret::Secret;
 use super::time::Timestamp;
 use super::transition::IllegalTransition;
@@ -72,6 +73,9 @@ pub struct Machine {
     pub tariff: Option<Tariff>,
     /// Kept for a person.
     pub hold: Option<Hold>,
+    /// How it has done.
+    #[serde(default)]
+    pub record: Record,
     /// Write counter for compare-and-set.
     pub rev: u64,
 }
@@ -185,6 +189,10 @@ pub enum Reason {
     Interrupted(String),
     /// It was asleep for longer than the policy allows.
     AsleepTimeout,
+    /// Something of a build is left on it.
+    Unclean(Left),
+    /// It has no room for a further build.
+    Full(Full),
     /// The build for which it was launched no longer needs it.
     Unneeded,
     /// Builds that it cannot run wait for the room it takes under a limit.
@@ -206,6 +214,8 @@ impl Reason {
             Self::NoCapacity(why) => format!("no capacity: {why}"),
             Self::Interrupted(why) => format!("interrupted: {why}"),
             Self::AsleepTimeout => "asleep for longer than the policy allows".to_owned(),
+            Self::Unclean(left) => left.sentence(),
+            Self::Full(full) => full.sentence(),
             Self::Unneeded => "no build needs it any more".to_owned(),
             Self::MakeRoom => "makes room for builds that it cannot run".to_owned(),
             Self::Requested(who) => format!("ended on request of {who}"),
@@ -326,6 +336,15 @@ impl Machine {
             zone: self.zone.clone(),
             market: self.market,
         }
+    }
+
+    /// Notes that it was given a build of `project`, and what that wants of who comes before and
+    /// after it.
+    pub fn given_to(&mut self, project: String, reuse: Reuse) {
+        let is_another = self.project.as_ref() != Some(&project);
+        self.record.is_mixed |= self.builds_done > 0 && is_another;
+        self.record.reuse = self.record.reuse.stricter(reuse);
+        self.project = Some(project);
     }
 
     /// Moves the machine to `next` at `now`, counting the write.

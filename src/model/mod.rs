@@ -18,6 +18,7 @@ mod machine;
 mod money;
 mod offering;
 mod policy;
+mod record;
 mod requirement;
 mod schedule;
 mod secret;
@@ -44,6 +45,7 @@ pub use policy::{
     IdleTimeout, MarketChoice, OnDemandWhen, Policy, PolicySpec, Quarantine, RestAt, Reuse,
     SleepKind, Superseded, Warm,
 };
+pub use record::{BootRecord, Full, Left, Record, Resource, Usage};
 pub use requirement::{Constraint, Operator, Requirement, Requirements};
 pub use schedule::WarmWindow;
 pub use secret::Secret;

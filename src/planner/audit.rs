@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{BuildId, MachineId, Timestamp};
 
 use super::plan::{Action, Plan};
+use super::rest;
 use super::retire::is_held;
 use super::snapshot::{ImageIndex, MachineView, Phase, Queued, Snapshot};
 
@@ -23,6 +24,14 @@ pub enum Violation {
     /// A build is bound to a machine that cannot take one.
     #[error("{0} cannot take a build")]
     NotFree(MachineId),
+    /// A build is bound to a machine on which it must not follow, or be followed by, what ran there.
+    #[error("{build} must not run on {machine} after what ran there")]
+    NotShared {
+        /// The build.
+        build: BuildId,
+        /// The machine.
+        machine: MachineId,
+    },
     /// A build is placed on an image that cannot build it, or that is not current.
     #[error("{build} is placed on image {image}, which is not a candidate")]
     NotACandidate {
@@ -153,12 +162,30 @@ impl Check<'_> {
     }
 
     fn take(&mut self, build: Option<BuildId>, id: MachineId, free: impl Fn(Phase) -> bool) {
-        let free = |machine: &&MachineView| free(machine.phase);
+        let is_rested = |machine: &MachineView| {
+            let image = self.snapshot.image(machine.image);
+            machine.past.is_tidying
+                || image.is_some_and(|image| rest::must_rest(machine, image).is_some())
+        };
+        let free = |machine: &&MachineView| free(machine.phase) && !is_rested(machine);
         let machine = self.snapshot.machines.get(&id).filter(free);
         match (machine, build) {
-            (Some(machine), Some(build)) => self.build(build, machine.image, machine.version),
+            (Some(machine), Some(build)) => {
+                self.shared(build, id, machine);
+                self.build(build, machine.image, machine.version);
+            }
             (Some(machine), None) => self.spare(id, machine.image, machine.version),
             (None, _) => self.violations.push(Violation::NotFree(id)),
+        }
+    }
+
+    /// A build follows only what it may follow.
+    fn shared(&mut self, build: BuildId, machine: MachineId, view: &MachineView) {
+        let queued = self.snapshot.queued.get(&build);
+        let class = queued.and_then(|queued| self.snapshot.classes.get(&queued.class));
+        if class.is_some_and(|class| !rest::may_follow(class, view)) {
+            let violation = Violation::NotShared { build, machine };
+            self.violations.push(violation);
         }
     }
 

@@ -14,6 +14,7 @@ mod make_room;
 mod place;
 mod plan;
 mod report;
+mod rest;
 mod retire;
 mod snapshot;
 
@@ -23,7 +24,7 @@ pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };
 pub use snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Past, OfferingView,
     PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 

@@ -7,7 +7,8 @@ use std::collections::BinaryHeap;
 use crate::model::{AttemptId, BuildId, MachineId, Market, MarketChoice, Rate, Timestamp};
 
 use super::plan::{Action, Blocked, Plan, Waiting};
-use super::retire::Pool;
+use super::rest;
+use super::retire::{IdleKey, Pool};
 use super::snapshot::{
     Candidate, Class, ClassId, ImageIndex, ImageView, OfferingView, Paused, QueueKey, Snapshot,
 };
@@ -40,7 +41,7 @@ pub(super) fn place(
         };
         match choose(snapshot, now, pool, cursor) {
             Ok(choice) => {
-                plan.actions.push(choice.into_action(key.build, fresh_id));
+                choice.enter(plan, (cursor.id, key.build), fresh_id);
                 if let Some(next) = cursor.queue.next() {
                     heads.push(Reverse((next, place)));
                 }
@@ -66,9 +67,10 @@ impl Blocked {
     /// When time alone may end the wait.
     const fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Paused(_, Paused { until, .. }) | Self::Dry(_, until) | Self::Backoff(until) => {
-                Some(*until)
-            }
+            Self::Paused(_, Paused { until, .. })
+            | Self::Dry(_, until)
+            | Self::Backoff(until)
+            | Self::Tidying(_, until) => Some(*until),
             Self::NoImage | Self::Limit(_) | Self::Unresolved(_) => None,
         }
     }
@@ -125,15 +127,31 @@ impl<'a> Cursor<'a> {
 /// Where a build goes.
 enum Choice {
     Machine(MachineId),
+    /// Onto this machine in a moment, or elsewhere after this time.
+    Await(MachineId, Timestamp),
     Wake(MachineId, usize),
     Launch(Candidate, u32, Open),
 }
 
 impl Choice {
-    fn into_action(self, build: BuildId, fresh_id: &mut dyn FnMut() -> u128) -> Action {
+    fn enter(
+        self,
+        plan: &mut Plan,
+        (class, build): (ClassId, BuildId),
+        fresh_id: &mut dyn FnMut() -> u128,
+    ) {
+        if let Self::Await(machine, until) = self {
+            plan.waiting.push(Waiting {
+                class,
+                builds: 1,
+                first: build,
+                why: Blocked::Tidying(machine, until),
+            });
+            return;
+        }
         let attempt = AttemptId::from_bits(fresh_id());
-        match self {
-            Self::Machine(machine) => Action::Bind {
+        plan.actions.push(match self {
+            Self::Machine(machine) | Self::Await(machine, _) => Action::Bind {
                 build,
                 attempt,
                 machine,
@@ -151,7 +169,7 @@ impl Choice {
                 offerings: open.places,
                 claim: Some((build, attempt)),
             },
-        }
+        });
     }
 }
 
@@ -161,9 +179,11 @@ fn choose(
     pool: &mut Pool,
     cursor: &mut Cursor<'_>,
 ) -> Result<Choice, Blocked> {
+    let class = cursor.class;
     let ready = take_idle(snapshot, pool, cursor)
-        .or_else(|| take_coming(snapshot, pool, cursor.class))
-        .map(Choice::Machine);
+        .map(Choice::Machine)
+        .or_else(|| take_tidying(snapshot, now, pool, class))
+        .or_else(|| take_coming(snapshot, pool, class).map(Choice::Machine));
     let choice = match ready.or_else(|| wake(snapshot, now, pool, cursor.class)) {
         Some(choice) => choice,
         None => launch(snapshot, now, pool, cursor.class)?,
@@ -186,6 +206,27 @@ fn take_idle(snapshot: &Snapshot, pool: &mut Pool, cursor: &mut Cursor<'_>) -> O
         cursor.idle_from += 1;
     }
     None
+}
+
+/// The machine that will be idle in a moment.
+fn take_tidying(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    pool: &mut Pool,
+    class: &Class,
+) -> Option<Choice> {
+    if pool.tidying.is_empty() {
+        return None;
+    }
+    class.candidates.iter().find_map(|candidate| {
+        let tidying = pool.tidying.get_mut(&candidate.image)?;
+        let is_awaited = |(since, id): &&IdleKey| {
+            now < rest::tidy_until(since.0) && fits(snapshot, class, *id)
+        };
+        let found = tidying.iter().find(is_awaited).copied()?;
+        tidying.remove(&found);
+        Some(Choice::Await(found.1, rest::tidy_until(found.0.0)))
+    })
 }
 
 fn take_coming(snapshot: &Snapshot, pool: &mut Pool, class: &Class) -> Option<MachineId> {
@@ -212,6 +253,7 @@ fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
         image.is_some_and(|image| image.market == MarketChoice::Spot)
     };
     (!class.fresh || machine.builds_done == 0)
+        && rest::may_follow(class, machine)
         && (!class.on_demand || machine.market == Market::OnDemand || only_spot())
 }
 

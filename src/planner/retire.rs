@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{MachineId, Reason, Timestamp};
 
 use super::plan::{Action, Plan};
+use super::rest;
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
 
 /// Machines that may take a build, and the counts that limits look at.
@@ -13,6 +14,8 @@ use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
 pub(super) struct Pool {
     /// Idle machines by image, the most recently idled first.
     pub(super) idle: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    /// Idle machines by image that cannot take a build for a moment, the most recently idled first.
+    pub(super) tidying: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
     /// Machines on their way up without a build, by image, oldest first.
     pub(super) coming: BTreeMap<ImageIndex, BTreeSet<(Timestamp, MachineId)>>,
     /// Machines asleep by image, the most recent first.
@@ -66,6 +69,9 @@ fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Optio
     if image.version != Some(machine.version) {
         return Some(Reason::ImageChanged);
     }
+    if let Some(reason) = rest::must_rest(machine, image) {
+        return Some(reason);
+    }
     if machine.builds_done >= image.max_builds {
         return Some(Reason::BuildCount);
     }
@@ -89,8 +95,12 @@ fn add(
                 plan.wake(until);
                 return;
             }
-            pool.idle
-                .entry(machine.image)
+            let idle = if machine.past.is_tidying {
+                &mut pool.tidying
+            } else {
+                &mut pool.idle
+            };
+            idle.entry(machine.image)
                 .or_default()
                 .insert((Reverse(since), id));
             if let Some(image) = snapshot.image(machine.image) {

@@ -7,7 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, SleepKind, Span, Timestamp};
+use crate::model::{
+    BuildId, Left, MachineId, Market, MarketChoice, Rate, RestAt, Reuse, SleepKind, Span, Timestamp,
+    Usage,
+};
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, Default)]
@@ -115,6 +118,8 @@ pub struct Class {
     pub fresh: bool,
     /// Spare capacity will not do: it is a last retry.
     pub on_demand: bool,
+    /// What they want of who comes before and after them, where that is not anybody, by image.
+    pub reuse: BTreeMap<ImageIndex, Reuse>,
     /// Images that can build them, best first.
     pub candidates: Vec<Candidate>,
     /// Builds that may be placed now.
@@ -171,6 +176,8 @@ pub struct ImageView {
     pub max_asleep: u32,
     /// How long its machines may be asleep.
     pub asleep_timeout: Span,
+    /// How full its machines may get.
+    pub rest_at: RestAt,
 }
 
 /// Why an image is not launched for a time.
@@ -227,6 +234,8 @@ pub struct MachineView {
     pub is_interrupted: bool,
     /// The project whose build it ran last, or was launched for; none for one that has run nothing.
     pub project: Option<ProjectIndex>,
+    /// What builds before mean for the next one.
+    pub past: Past,
     /// What it is doing.
     pub phase: Phase,
     /// When its launch was decided.
@@ -235,6 +244,21 @@ pub struct MachineView {
     pub builds_done: u32,
     /// Kept for a person until this time.
     pub held_until: Option<Timestamp>,
+}
+
+/// What the builds that a machine has run mean for the next one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past {
+    /// It has not said yet that nothing is left of one of them.
+    pub is_tidying: bool,
+    /// What is left of one of them for good.
+    pub left: Option<Left>,
+    /// How full it was after the last one.
+    pub usage: Usage,
+    /// Who may come after them.
+    pub reuse: Reuse,
+    /// They were of several projects.
+    pub is_mixed: bool,
 }
 
 /// What a machine is doing, as far as decisions go.

@@ -93,6 +93,7 @@ fn machine(snapshot: &mut Snapshot, id: u128, image: ImageIndex, phase: Phase) -
         offering: Some(0),
         is_interrupted: false,
         project: None,
+        past: Past::default(),
         phase,
         created_at: NOW - Span::from_secs(600),
         builds_done: 1,

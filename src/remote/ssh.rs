@@ -15,10 +15,10 @@ use super::connection::Connection;
 use super::jump::Jumps;
 use super::run::{self, Opened};
 use super::{
-    CommandOutput, Notice, Probe, Rekey, Remote, RemoteError, Run, Session, Stop, Target, notice,
-    rekey, script,
+    CommandOutput, Discarded, Notice, Probe, Rekey, Remote, RemoteError, Run, Session, Stop,
+    Target, notice, rekey, room, script,
 };
-use crate::model::{AttemptId, BuildSpec, Secret, Span};
+use crate::model::{AttemptId, BuildSpec, Secret, Span, Usage};
 
 /// For calls that only look or write a line: a machine under full load answers in a second or two.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -255,17 +255,13 @@ impl Session for SshSession {
             .await
     }
 
-    async fn prepare(&self) -> Result<(), RemoteError> {
+    async fn prepare(&self) -> Result<Usage, RemoteError> {
         let operation = "preparing the machine";
         let answer = self
             .link
             .call(operation, script::prepare(), CALL_TIMEOUT)
             .await?;
-        if answer.ends_with(b"ready\n") {
-            Ok(())
-        } else {
-            Err(failed(operation, Some(0), &answer))
-        }
+        room::read_ready(&answer).ok_or_else(|| failed(operation, Some(0), &answer))
     }
 
     async fn start(
@@ -312,18 +308,26 @@ impl Session for SshSession {
         self.link.stop(attempt, what, grace).await
     }
 
-    async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError> {
+    async fn discard(&self, attempt: AttemptId) -> Result<Discarded, RemoteError> {
         let listening = self.link.listening().remove(&attempt);
         if let Some(call) = listening
-            && told_to_discard(call).await
+            && let Some(discarded) = told_to_discard(call).await
         {
-            return Ok(());
+            return Ok(discarded);
         }
-        let script = script::discard(attempt);
-        self.link
-            .call("discarding", script, DISCARD_TIMEOUT)
-            .await
-            .map(drop)
+        let operation = "discarding";
+        let output = self.ask_to_discard(operation, attempt).await?;
+        let output = if output.status == Some(script::NO_RUNNER) {
+            // Somebody has removed all that is ours, which does not end a process.
+            self.prepare().await?;
+            self.ask_to_discard(operation, attempt).await?
+        } else {
+            output
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        said.lines()
+            .find_map(room::read_discarded)
+            .ok_or_else(|| failed(operation, output.status, &output.stderr))
     }
 
     async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError> {
@@ -376,23 +380,40 @@ impl Session for SshSession {
     }
 }
 
-/// Tells the shell that has run an attempt to discard it; whether that was done.
-async fn told_to_discard(mut call: Call) -> bool {
+impl SshSession {
+    /// Discards an attempt from a shell of its own.
+    async fn ask_to_discard(
+        &self,
+        operation: &'static str,
+        attempt: AttemptId,
+    ) -> Result<CommandOutput, RemoteError> {
+        let stdin = Bytes::from(script::discard(attempt));
+        self.link
+            .command(operation, script::SHELL, stdin, DISCARD_TIMEOUT)
+            .await
+    }
+}
+
+/// Tells the shell that has run an attempt to discard it; what it says of that, if it does.
+async fn told_to_discard(mut call: Call) -> Option<Discarded> {
     let discarded = async {
-        if call.say_last(script::DISCARD).await.is_err() {
-            return false;
-        }
+        call.say_last(script::DISCARD).await.ok()?;
         loop {
             match call.hear().await {
-                Heard::Exited(status) => return status == Some(0),
-                Heard::Closed => return false,
-                Heard::Output(_) | Heard::Line(_) => {}
+                Heard::Line(line) => {
+                    if let Some(discarded) = room::read_discarded(&line) {
+                        return Some(discarded);
+                    }
+                }
+                Heard::Exited(_) | Heard::Output(_) => {}
+                Heard::Closed => return None,
             }
         }
     };
     tokio::time::timeout(DISCARD_TIMEOUT, discarded)
         .await
-        .unwrap_or(false)
+        .ok()
+        .flatten()
 }
 
 fn parse_probe(line: &[u8]) -> Option<Probe> {

@@ -222,6 +222,7 @@ pub(crate) fn launch_request(
         state: ImageState::Active,
         spec,
         applied_at: Timestamp::default(),
+        released_at: None,
         rev: 0,
     };
     LaunchRequest {

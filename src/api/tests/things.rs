@@ -182,6 +182,7 @@ pub(super) fn machine(bits: u128) -> Machine {
         billed_until: NOW - Span::from_secs(1_800),
         billed: Money::from_micros(1_800_000),
         hold: None,
+        record: crate::model::Record::default(),
         rev: 0,
     }
 }
@@ -213,6 +214,7 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
         state,
         spec,
         applied_at: NOW,
+        released_at: None,
         rev: 0,
     }
 }

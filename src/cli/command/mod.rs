@@ -21,6 +21,7 @@ mod events;
 mod explain;
 mod follow;
 mod image;
+mod image_health;
 mod images;
 mod local_machine;
 mod logs;

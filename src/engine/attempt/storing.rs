@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crate::books::{Draft, MachineAfter, end_attempt};
 use crate::logs::LogError;
 use crate::model::{AttemptId, Change, Cursor, Extent, MachineId, Outcome, StepRecord};
-use crate::remote::Session;
 
 use super::super::engine::{Engine, chain};
 use super::{Driver, End};
@@ -89,13 +88,7 @@ impl Driver {
             self.recorder.committed(extent);
         }
         self.recorder.finish();
-        leave(
-            &self.engine,
-            self.session,
-            (self.attempt, self.machine),
-            after,
-        )
-        .await;
+        leave(&self.engine, (self.attempt, self.machine), after).await;
     }
 
     /// Flushes until nothing is left; the last extent is not committed yet. `None` when the engine
@@ -130,26 +123,11 @@ impl Driver {
 /// Tidies up on the machine, or ends it.
 async fn leave(
     engine: &Arc<Engine>,
-    session: Option<Arc<dyn Session>>,
     (attempt, machine): (AttemptId, MachineId),
     after: MachineAfter,
 ) {
     match after {
-        MachineAfter::Idle => {
-            let Some(session) = session else { return };
-            let Err(error) = session.discard(attempt).await else {
-                return;
-            };
-            let goes_on = {
-                let books = engine.books();
-                let machine = books.machines.get(&machine);
-                machine.is_some_and(|machine| machine.state.endpoint().is_some())
-            };
-            // A machine that ends needs no tidying, and its end may have cut the session.
-            if goes_on {
-                tracing::warn!(attempt.id = %attempt, %error, "not tidied up");
-            }
-        }
+        MachineAfter::Idle => Arc::clone(engine).tidy(machine, attempt).await,
         // Nothing ran on it.
         MachineAfter::Asleep => {}
         MachineAfter::Drain(_) => engine.end_machine_now(machine),

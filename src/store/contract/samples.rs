@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
+    Attempt, AttemptId, AttemptState, BootRecord, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
     Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint, Entry, Event, EventKind,
-    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark, Login,
+    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, Left, LineMark, Login,
     Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator, Outcome,
-    PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement, Secret,
+    PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Record, Requirement, Secret,
     Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
-    TokenId, TokenRole,
+    TokenId, TokenRole, Usage,
 };
 
 /// Makes sample values; the same numbers give the same values.
@@ -262,6 +262,16 @@ impl Samples {
                 reason: NASTY.to_owned(),
                 until: time(21),
             }),
+            record: Record {
+                boot: BootRecord::Took(Span::from_millis(n)),
+                unproved: [attempt_id(n)].into(),
+                left: Some(Left::Processes(2)),
+                usage: Usage {
+                    disk: Some(93),
+                    ..Usage::default()
+                },
+                ..Record::default()
+            },
             rev: 0,
         }
     }
@@ -369,6 +379,7 @@ impl Samples {
                 boot_timeout: Span::from_secs(120),
             },
             applied_at: time(22),
+            released_at: None,
             rev: 0,
         }
     }
