@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Past, OfferingView, Phase,
-    QueueKey, Snapshot, audit, plan,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, Past,
+    Phase, QueueKey, Snapshot, audit, plan,
 };
 
 use super::host::Stopwatch;

@@ -12,8 +12,8 @@ use crate::model::{
     Rate, Requirements, Reuse, SleepKind, Span,
 };
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Past, Phase, ProjectIndex,
-    ProjectView, QueueKey, Snapshot,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Past, Phase,
+    ProjectIndex, ProjectView, QueueKey, Snapshot,
 };
 use crate::policy::{self, DEFAULT_IDLE_TIMEOUT, Terms};
 use crate::store::OpenWork;

@@ -211,8 +211,7 @@ impl Books {
     fn fared(&self, image: &Image) -> Fared {
         let key = (image.name.clone(), image.version);
         let mut fared = self.health.versions.get(&key).cloned().unwrap_or_default();
-        let is_its =
-            |m: &&Machine| m.image_version == image.version && m.image == image.name;
+        let is_its = |m: &&Machine| m.image_version == image.version && m.image == image.name;
         for machine in self.machines.values().filter(is_its) {
             fared.add(machine, image.counts_from());
         }

@@ -2,8 +2,8 @@
 
 use crate::ledger;
 use crate::model::{
-    BootRecord, Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId, MachineId, MachineState,
-    Offering, Outcome, Reason, Span, Subject,
+    BootRecord, Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId, MachineId,
+    MachineState, Offering, Outcome, Reason, Span, Subject,
 };
 use crate::provider::ProviderError;
 
@@ -248,7 +248,9 @@ fn give_up(
     if let Some((_, attempt)) = state.claim() {
         // A bad version is not held against the builds that had the bad luck to get it.
         let outcome = if is_quarantined(draft, image, version) {
-            Outcome::NotLaunched(format!("{why}; version {version} of {image} is quarantined"))
+            Outcome::NotLaunched(format!(
+                "{why}; version {version} of {image} is quarantined"
+            ))
         } else {
             Outcome::Infrastructure(why.to_owned())
         };

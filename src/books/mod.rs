@@ -23,8 +23,8 @@ mod health;
 mod losses;
 mod machine_steps;
 mod outcome;
-mod settlement;
 mod reuse;
+mod settlement;
 mod submissions;
 mod superseded;
 mod tidy;
@@ -37,16 +37,16 @@ pub(crate) use books::Books;
 pub(crate) use capacity::{FAILURE_WINDOW, Skills};
 pub(crate) use decisions::{Effect, record};
 pub use declarations::Applied;
-pub use health::{ImageHealth, ShapeHealth, VersionHealth};
 pub(crate) use declarations::{apply_image, apply_policy, retire};
 pub(crate) use draft::Draft;
+pub(crate) use health::release;
+pub use health::{ImageHealth, ShapeHealth, VersionHealth};
 pub(crate) use losses::{AfterNotice, Loss, interrupted, lost};
 pub(crate) use machine_steps::{
     asleep, boot_failed, gone, is_coming, launched, not_asleep, ready, sleep_on,
 };
 pub(crate) use outcome::{MachineAfter, end_attempt};
 pub(crate) use settlement::{not_launched, record as record_launch, settle};
-pub(crate) use health::release;
 pub(crate) use submissions::{insert, row};
 pub(crate) use superseded::supersede;
 pub(crate) use tidy::not_tidied;

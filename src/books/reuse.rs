@@ -20,7 +20,9 @@ impl Books {
             project: name.map(|project| project.name.as_str()),
             ..self.subject_of(image)
         };
-        let reuse = policy::effective(self.policies.values(), &subject).terms.reuse;
+        let reuse = policy::effective(self.policies.values(), &subject)
+            .terms
+            .reuse;
         self.reuse.insert((image, project), reuse);
         reuse
     }
@@ -33,7 +35,9 @@ impl Books {
             priority: Some(build.spec.priority),
             ..self.subject_of(image)
         };
-        policy::effective(self.policies.values(), &subject).terms.reuse
+        policy::effective(self.policies.values(), &subject)
+            .terms
+            .reuse
     }
 
     /// What builds like this one want, where that is not anybody.
@@ -42,7 +46,11 @@ impl Books {
         build: &Build,
         candidates: &[Candidate],
     ) -> BTreeMap<ImageIndex, Reuse> {
-        if self.policies.values().all(|policy| policy.spec.reuse.is_none()) {
+        if self
+            .policies
+            .values()
+            .all(|policy| policy.spec.reuse.is_none())
+        {
             return BTreeMap::new();
         }
         let wanted = candidates
@@ -73,9 +81,9 @@ impl Books {
     pub(super) fn wish_of(&self, build: BuildId, image: &str) -> Reuse {
         let index = self.indices.get(image).copied();
         let build = self.builds.get(&build);
-        build.zip(index).map_or(Reuse::Any, |(build, index)| {
-            self.reuse_for(build, index)
-        })
+        build
+            .zip(index)
+            .map_or(Reuse::Any, |(build, index)| self.reuse_for(build, index))
     }
 
     fn subject_of(&self, image: ImageIndex) -> policy::Subject<'_> {

@@ -56,12 +56,16 @@ pub(super) fn note_end(
     billed_before: Money,
 ) {
     draft.change_machine(id, |machine| {
-        if matches!(machine.state, MachineState::Idle { .. } | MachineState::Busy { .. }) {
+        if matches!(
+            machine.state,
+            MachineState::Idle { .. } | MachineState::Busy { .. }
+        ) {
             machine.record.unproved.insert(attempt);
         }
         if matches!(outcome, Outcome::Infrastructure(_)) {
             machine.record.infrastructure_failures += 1;
-            machine.record.failure_cost = machine.record.failure_cost + machine.billed - billed_before;
+            machine.record.failure_cost =
+                machine.record.failure_cost + machine.billed - billed_before;
         }
     });
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::books::{is_coming, launched, ready};
 use crate::model::{
-    Change, Endpoint, EventKind, Full, Image, InstanceId, Machine, MachineId, MachineKeys, MachineState,
-    Market, Secret, Span, Subject, Timestamp, Usage,
+    Change, Endpoint, EventKind, Full, Image, InstanceId, Machine, MachineId, MachineKeys,
+    MachineState, Market, Secret, Span, Subject, Timestamp, Usage,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
 use crate::remote::{Rekey, RemoteError, Session};
@@ -300,7 +300,9 @@ impl Engine {
             memory: None,
             ..usage
         };
-        usage.too_full(&rest_at).map_or(Ok(()), |full| Err(NotUp::Full(full)))
+        usage
+            .too_full(&rest_at)
+            .map_or(Ok(()), |full| Err(NotUp::Full(full)))
     }
 
     /// Replaces keys that a machine shares with others of its launch by its own. They are stored

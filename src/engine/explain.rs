@@ -268,7 +268,10 @@ fn machines_words(books: &Books, image: &str) -> String {
         *tally.entry(machine.state.word()).or_default() += 1;
     }
     if tally.is_empty() {
-        return format!("can build it{}; no machine is up", standing_in(books, image));
+        return format!(
+            "can build it{}; no machine is up",
+            standing_in(books, image)
+        );
     }
     let words: Vec<String> = tally
         .iter()

@@ -201,7 +201,7 @@ impl<'a> Listed<'a> {
             ImageState::Active => {}
             ImageState::Superseded | ImageState::Quarantined | ImageState::Removed => {
                 return None;
-            },
+            }
         }
         let capabilities = &image.spec.capabilities;
         let there = capabilities.values().filter(|value| value.is_there());

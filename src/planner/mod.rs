@@ -24,7 +24,7 @@ pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };
 pub use snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Past, OfferingView,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, Past,
     PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 

@@ -220,9 +220,8 @@ fn take_tidying(
     }
     class.candidates.iter().find_map(|candidate| {
         let tidying = pool.tidying.get_mut(&candidate.image)?;
-        let is_awaited = |(since, id): &&IdleKey| {
-            now < rest::tidy_until(since.0) && fits(snapshot, class, *id)
-        };
+        let is_awaited =
+            |(since, id): &&IdleKey| now < rest::tidy_until(since.0) && fits(snapshot, class, *id);
         let found = tidying.iter().find(is_awaited).copied()?;
         tidying.remove(&found);
         Some(Choice::Await(found.1, rest::tidy_until(found.0.0)))

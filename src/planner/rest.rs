@@ -45,3 +45,220 @@ pub(super) fn tidy_until(idle_since: Timestamp) -> Timestamp {
 fn is_used(machine: &MachineView) -> bool {
     machine.builds_done > 0 || machine.phase == Phase::Busy
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BuildId, Full, Left, MachineId, Market, Rate, Resource, Usage};
+    use crate::planner::{
+        Action, Blocked, Candidate, ClassId, ImageIndex, OfferingView, Past, ProjectIndex,
+        QueueKey, Snapshot, Violation, audit, plan,
+    };
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
+    const ONLY: ImageIndex = ImageIndex(0);
+    const MACHINE: MachineId = MachineId::from_bits(1);
+
+    /// One image, an idle machine of it with this past, and a queued build of project 0.
+    fn house(past: Past, wanted: Reuse) -> Snapshot {
+        let offering = OfferingView {
+            price: Rate::from_micros_per_hour(10),
+            market: Market::OnDemand,
+            available_after: None,
+            zone: 0,
+            place: 0,
+        };
+        let image = ImageView {
+            name: "only".to_owned(),
+            version: Some(1),
+            idle_timeout: Span::from_secs(300),
+            max_lifetime: Span::from_secs(86_400),
+            max_builds: 100,
+            offerings: vec![offering],
+            ..ImageView::default()
+        };
+        let machine = MachineView {
+            image: ONLY,
+            version: 1,
+            price: offering.price,
+            market: offering.market,
+            offering: Some(0),
+            is_interrupted: false,
+            project: Some(ProjectIndex(0)),
+            past,
+            phase: Phase::Idle(NOW - Span::from_secs(1)),
+            created_at: NOW - Span::from_secs(600),
+            builds_done: 1,
+            held_until: None,
+        };
+        let candidate = Candidate {
+            price: offering.price,
+            spare: 0,
+            image: ONLY,
+        };
+        let class = Class {
+            reuse: [(ONLY, wanted)].into(),
+            candidates: vec![candidate],
+            ..Class::default()
+        };
+        let mut snapshot = Snapshot {
+            images: vec![image],
+            machines: [(MACHINE, machine)].into(),
+            classes: [(ClassId(0), class)].into(),
+            ..Snapshot::default()
+        };
+        queue(&mut snapshot, 1);
+        snapshot
+    }
+
+    fn queue(snapshot: &mut Snapshot, build: u128) {
+        let key = QueueKey {
+            priority: std::cmp::Reverse(0),
+            submitted_at: NOW,
+            build: BuildId::from_bits(build),
+        };
+        snapshot.enqueue(ClassId(0), key, None);
+    }
+
+    fn planned(snapshot: &Snapshot, now: Timestamp) -> crate::planner::Plan {
+        let mut next = 100;
+        let plan = plan(snapshot, now, &mut || {
+            next += 1;
+            next
+        });
+        assert_eq!(audit(snapshot, &plan, now), []);
+        plan
+    }
+
+    /// What becomes of the machine, and how many are launched.
+    fn outcome(snapshot: &Snapshot, now: Timestamp) -> (Option<&'static str>, usize) {
+        let plan = planned(snapshot, now);
+        let of_it = |action: &Action| match action {
+            Action::Bind { machine, .. } if *machine == MACHINE => Some("bound"),
+            Action::Drain { machine, .. } if *machine == MACHINE => Some("drained"),
+            _ => None,
+        };
+        let launches = |action: &&Action| matches!(action, Action::Launch { .. });
+        (
+            plan.actions.iter().find_map(of_it),
+            plan.actions.iter().filter(launches).count(),
+        )
+    }
+
+    #[test]
+    fn nobody_follows_where_either_minds() {
+        let past = |reuse, is_mixed| Past {
+            reuse,
+            is_mixed,
+            ..Past::default()
+        };
+        for (past, wanted, project, expected) in [
+            (past(Reuse::Any, true), Reuse::Any, 1, Some("bound")),
+            (past(Reuse::Project, false), Reuse::Any, 0, Some("bound")),
+            (past(Reuse::Project, false), Reuse::Any, 1, None),
+            (past(Reuse::Any, false), Reuse::Project, 0, Some("bound")),
+            (past(Reuse::Any, false), Reuse::Project, 1, None),
+            (past(Reuse::Any, true), Reuse::Project, 0, None),
+            (past(Reuse::Any, false), Reuse::Never, 0, None),
+            (past(Reuse::Never, false), Reuse::Any, 0, Some("drained")),
+        ] {
+            let mut snapshot = house(past, wanted);
+            if let Some(class) = snapshot.classes.get_mut(&ClassId(0)) {
+                class.project = ProjectIndex(project);
+            }
+            let launches = usize::from(expected != Some("bound"));
+            assert_eq!(
+                outcome(&snapshot, NOW),
+                (expected, launches),
+                "{past:?} {wanted:?} {project}"
+            );
+            // Where nothing has run, nobody minds.
+            if let Some(machine) = snapshot.machines.get_mut(&MACHINE) {
+                machine.builds_done = 0;
+            }
+            assert_eq!(outcome(&snapshot, NOW), (Some("bound"), 0), "{past:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_with_something_left_or_without_room_rests() {
+        let left = Past {
+            left: Some(Left::Directory),
+            ..Past::default()
+        };
+        let full = Past {
+            usage: Usage {
+                disk: Some(93),
+                ..Usage::default()
+            },
+            ..Past::default()
+        };
+        let disk = Full {
+            what: Resource::Disk,
+            percent: 93,
+        };
+        for (past, reason) in [
+            (left, Reason::Unclean(Left::Directory)),
+            (full, Reason::Full(disk)),
+        ] {
+            let mut snapshot = house(past, Reuse::Any);
+            let drain = Action::Drain {
+                machine: MACHINE,
+                reason,
+            };
+            assert!(planned(&snapshot, NOW).actions.contains(&drain));
+            // A person keeps it: it stays, and takes nothing.
+            if let Some(machine) = snapshot.machines.get_mut(&MACHINE) {
+                machine.held_until = Some(NOW + Span::from_secs(60));
+            }
+            assert_eq!(outcome(&snapshot, NOW), (None, 1));
+        }
+    }
+
+    #[test]
+    fn one_build_waits_for_a_machine_that_is_tidied_up_but_not_for_long() {
+        let past = Past {
+            is_tidying: true,
+            ..Past::default()
+        };
+        let mut snapshot = house(past, Reuse::Any);
+        queue(&mut snapshot, 2);
+        let plan = planned(&snapshot, NOW);
+        let until = NOW - Span::from_secs(1) + TIDY_PATIENCE;
+        let waiting: Vec<_> = plan.waiting.iter().map(|w| (w.builds, &w.why)).collect();
+        assert_eq!(waiting, [(1, &Blocked::Tidying(MACHINE, until))]);
+        assert_eq!(outcome(&snapshot, NOW), (None, 1), "the other one");
+        assert_eq!(plan.wake_at, Some(until));
+        assert_eq!(outcome(&snapshot, until), (None, 2));
+    }
+
+    #[test]
+    fn the_audit_finds_builds_where_they_must_not_be() {
+        let bind = crate::planner::Plan {
+            actions: vec![Action::Bind {
+                build: BuildId::from_bits(1),
+                attempt: crate::model::AttemptId::from_bits(1),
+                machine: MACHINE,
+            }],
+            ..crate::planner::Plan::default()
+        };
+        let fresh = house(Past::default(), Reuse::Never);
+        let shared = Violation::NotShared {
+            build: BuildId::from_bits(1),
+            machine: MACHINE,
+        };
+        assert_eq!(audit(&fresh, &bind, NOW), [shared]);
+        let tidying = Past {
+            is_tidying: true,
+            ..Past::default()
+        };
+        let unclean = Past {
+            left: Some(Left::Processes(1)),
+            ..Past::default()
+        };
+        for past in [tidying, unclean] {
+            let found = audit(&house(past, Reuse::Any), &bind, NOW);
+            assert_eq!(found, [Violation::NotFree(MACHINE)]);
+        }
+    }
+}

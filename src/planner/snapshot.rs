@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    BuildId, Left, MachineId, Market, MarketChoice, Rate, RestAt, Reuse, SleepKind, Span, Timestamp,
-    Usage,
+    BuildId, Left, MachineId, Market, MarketChoice, Rate, RestAt, Reuse, SleepKind, Span,
+    Timestamp, Usage,
 };
 
 /// Everything a decision depends on.

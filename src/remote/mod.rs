@@ -10,9 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::model::{
-    AttemptId, BuildSpec, Endpoint, Jump, Left, Secret, Span, Timestamp, Usage,
-};
+use crate::model::{AttemptId, BuildSpec, Endpoint, Jump, Left, Secret, Span, Timestamp, Usage};
 
 mod call;
 mod connection;
@@ -20,9 +18,9 @@ mod jump;
 mod keys;
 mod notice;
 mod rekey;
+mod room;
 mod run;
 mod scan;
-mod room;
 mod script;
 pub mod simulated;
 mod ssh;

@@ -90,10 +90,7 @@ mod tests {
             read("motd\nready 93 ? 0\n"),
             Some(usage(Some(93), None, Some(0)))
         );
-        assert_eq!(
-            read("ready - 4000000000 -1"),
-            Some(usage(None, None, None))
-        );
+        assert_eq!(read("ready - 4000000000 -1"), Some(usage(None, None, None)));
         assert_eq!(read("ready"), None);
         assert_eq!(read("ready 1 2 3\nsh: bad\n"), None);
     }

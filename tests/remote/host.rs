@@ -143,7 +143,7 @@ impl Host {
         self.home.join(".dormouse").join(attempt.to_string())
     }
 
-    async fn persuade(&self, beliefs: &str) {
+    pub(crate) async fn persuade(&self, beliefs: &str) {
         if !beliefs.is_empty() {
             let command = format!("for f in .dormouse/runner-*; do printf '{beliefs}' >>$f; done");
             let told = self

@@ -38,7 +38,10 @@ fn results(world: &World, submitted: &Submitted) -> Vec<(String, dormouse::model
         .collect()
 }
 
-fn all(one: dormouse::model::BuildResult, others: dormouse::model::BuildResult) -> Vec<(String, dormouse::model::BuildResult)> {
+fn all(
+    one: dormouse::model::BuildResult,
+    others: dormouse::model::BuildResult,
+) -> Vec<(String, dormouse::model::BuildResult)> {
     [("one", one), ("two", others), ("last", others)]
         .map(|(name, result)| (name.to_owned(), result))
         .into()

@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Fields, Fit, Output, Table, Tone, column, words};
 use crate::cli::report::{Outcome, Report};
 
-/// Show, verify, remove or release one image of the catalogue
+/// Show, verify or remove one image of the catalogue
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

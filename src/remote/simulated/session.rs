@@ -15,7 +15,8 @@ use super::run::{Ended, Run as Model};
 use super::shell::{self, Command};
 use crate::model::{AttemptId, BuildSpec, Secret, Span, Usage};
 use crate::remote::{
-    CommandOutput, Discarded, Notice, Probe, Rekey, Remote, RemoteError, Run, RunEvent, Session, Stop, Target,
+    CommandOutput, Discarded, Notice, Probe, Rekey, Remote, RemoteError, Run, RunEvent, Session,
+    Stop, Target,
 };
 
 /// Events that wait for a slow reader at most, as in a connection's buffers.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, BootRecord, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
-    Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint, Entry, Event, EventKind,
-    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, Left, LineMark, Login,
-    Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator, Outcome,
-    PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Record, Requirement, Secret,
-    Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
-    TokenId, TokenRole, Usage,
+    Attempt, AttemptId, AttemptState, BootRecord, Build, BuildId, BuildResult, BuildSpec,
+    BuildState, Cancel, Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint,
+    Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch,
+    LaunchId, Left, LineMark, Login, Machine, MachineId, MachineKeys, MachineState, Market,
+    MarketChoice, Money, Operator, Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool,
+    Rate, Reason, Record, Requirement, Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord,
+    Subject, Tariff, Timestamp, Token, TokenId, TokenRole, Usage,
 };
 
 /// Makes sample values; the same numbers give the same values.
