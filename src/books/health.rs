@@ -105,13 +105,13 @@ impl Tally {
             }
             BootRecord::Failed => {
                 self.failed_boots += 1;
-                self.failure_cost = self.failure_cost + machine.billed;
+                self.failure_cost += machine.billed;
             }
             BootRecord::Unknown => {}
         }
         self.builds += machine.builds_done;
         self.infrastructure_failures += record.infrastructure_failures;
-        self.failure_cost = self.failure_cost + record.failure_cost;
+        self.failure_cost += record.failure_cost;
     }
 
     fn report(&self, shape: &str) -> ShapeHealth {

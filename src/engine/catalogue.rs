@@ -11,7 +11,7 @@ use super::intake::{desk_error, not_found};
 /// A declaration that was read without a problem.
 enum Parsed {
     Image(String, Box<ImageSpec>),
-    Policy(String, PolicySpec),
+    Policy(String, Box<PolicySpec>),
 }
 
 impl Engine {
@@ -88,7 +88,7 @@ impl Engine {
             }
             Declaration::Policy(text) => {
                 let (name, spec) = spec::parse_policy(text)?;
-                Ok(Parsed::Policy(name, spec))
+                Ok(Parsed::Policy(name, Box::new(spec)))
             }
         }
     }
@@ -165,6 +165,6 @@ fn whole_document(message: String) -> Problem {
 fn apply(draft: &mut Draft<'_>, parsed: Parsed) -> Applied {
     match parsed {
         Parsed::Image(name, spec) => apply_image(draft, name, *spec),
-        Parsed::Policy(name, spec) => apply_policy(draft, name, spec),
+        Parsed::Policy(name, spec) => apply_policy(draft, name, *spec),
     }
 }

@@ -192,7 +192,7 @@ impl Check<'_> {
     /// A machine to be at hand is of a current version.
     fn spare(&mut self, machine: MachineId, image: ImageIndex, version: u32) {
         let view = self.snapshot.image(image);
-        if !view.is_some_and(|view| view.version == Some(version)) {
+        if view.is_none_or(|view| view.version != Some(version)) {
             let image = view.map_or_else(|| format!("#{}", image.0), |view| view.name.clone());
             self.violations.push(Violation::OldSpare { machine, image });
         }
