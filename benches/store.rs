@@ -156,6 +156,9 @@ impl Maker {
             launch: None,
             tariff: None,
             project: None,
+            at_most: None,
+            billing: dormouse::model::Billing::default(),
+            boot: None,
             launched_for: None,
             state: MachineState::Idle {
                 instance: InstanceId("i-1".to_owned()),
@@ -217,7 +220,8 @@ impl Life {
         let busy = MachineState::Busy {
             instance,
             endpoint,
-            claim,
+            claims: claim.into(),
+            ends: None,
         };
         self.machine.enter(busy, self.at)?;
         Ok(vec![

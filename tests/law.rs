@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 /// Rooms by floor, from the ground up.
 const FLOORS: &[&[&str]] = &[
     &["model"],
-    &["spec", "matching", "policy", "planner", "ledger"],
+    &[
+        "spec", "matching", "policy", "forecast", "planner", "ledger",
+    ],
     &["clock", "config", "provider", "store", "remote", "logs"],
     &["books"],
     &["engine", "simulate"],

@@ -25,6 +25,7 @@ use crate::spec::PipelineLimits;
 use crate::store::{SqliteStore, Store};
 
 use super::log_source::RoomSource;
+use super::plan_folder::PlanFolder;
 use super::providers::providers;
 
 /// How often to look whether the engine is ready: it takes milliseconds.
@@ -81,6 +82,7 @@ impl House {
             logs: logs.clone(),
             clock: Arc::clone(&clock),
             ids,
+            passes: Arc::new(PlanFolder::open(directory, config.engine.record_plans)?),
             settings: settings(&config),
         });
         Ok(Self {

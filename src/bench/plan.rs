@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, Past,
-    Phase, QueueKey, Snapshot, audit, plan,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Meter, OfferingView,
+    Past, Phase, QueueKey, Snapshot, audit, plan,
 };
 
 use super::host::Stopwatch;
@@ -73,8 +73,8 @@ fn house(options: &Options) -> Snapshot {
         images: (0..options.images).map(image).collect(),
         limits: vec![Limit {
             name: "default".to_owned(),
-            images: None,
-            machines: options.machines + options.machines / 2,
+            machines: Some(options.machines + options.machines / 2),
+            ..Limit::default()
         }],
         ..Snapshot::default()
     };
@@ -126,6 +126,7 @@ fn image(id: u32) -> ImageView {
         max_builds: u32::MAX,
         offerings: vec![OfferingView {
             price: Rate::from_micros_per_hour(10_000),
+            vcpus: 1,
             market: Market::OnDemand,
             available_after: None,
             zone: 0,
@@ -152,6 +153,9 @@ fn machine(id: u32, options: &Options) -> MachineView {
         },
         created_at: NOW - Span::from_secs(3_600),
         builds_done: id % 20,
+        claims: u32::from(!id.is_multiple_of(3)),
+        free: u32::from(id.is_multiple_of(3)),
         held_until: None,
+        meter: Meter::default(),
     }
 }

@@ -7,19 +7,22 @@ use std::sync::Arc;
 
 use crate::matching;
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, BuildState, IdleTimeout, Image, ImageState,
-    Launch, LaunchId, Machine, MachineId, MachineState, Market, MarketChoice, Policy, PolicySpec,
-    Rate, Requirements, Reuse, SleepKind, Span,
+    Attempt, AttemptId, Build, BuildId, BuildResult, BuildSpec, BuildState, IdleTimeout, Image,
+    ImageState, Launch, LaunchId, Machine, MachineId, MachineState, Market, MarketChoice,
+    PipelineId, Policy, PolicySpec, Rate, Requirements, Reuse, SleepKind, Span,
 };
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Past, Phase,
-    ProjectIndex, ProjectView, QueueKey, Snapshot,
+    Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Past, Phase, ProjectIndex,
+    ProjectView, QueueKey, Snapshot,
 };
 use crate::policy::{self, DEFAULT_IDLE_TIMEOUT, Terms};
 use crate::store::OpenWork;
 
 use super::capacity::Capacity;
 use super::health::Health;
+use super::learn::{Learning, Surer};
+use super::sharing::slots;
+use super::spend::{Spend, meter_of};
 use super::superseded::Lines;
 
 /// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
@@ -30,11 +33,15 @@ struct ClassKey {
     requires: Requirements,
     image: Option<String>,
     fresh: bool,
-    on_demand: bool,
+    on_demand: Option<Surer>,
     project: String,
     priority: i32,
     /// Policies that speak of them for what they are: their labels or priority.
     policies: Vec<String>,
+    /// How long each may take, while a budget asks.
+    timeout: Span,
+    /// Their pipeline, while a budget asks.
+    pipeline: Option<PipelineId>,
 }
 
 /// Everything that is not over.
@@ -54,6 +61,8 @@ pub(crate) struct Books {
     classes: BTreeMap<ClassKey, ClassId>,
     pub(super) indices: BTreeMap<String, ImageIndex>,
     projects: BTreeMap<String, ProjectIndex>,
+    /// What limits and budgets count.
+    pub(crate) spend: Spend,
     /// Where images can be launched.
     pub(crate) capacity: Capacity,
     /// Launches whose outcome is not known.
@@ -66,12 +75,15 @@ pub(crate) struct Books {
     pub(crate) lines: Lines,
     /// What policies say of reuse, as far as it was asked.
     pub(super) reuse: BTreeMap<(ImageIndex, Option<ProjectIndex>), Reuse>,
+    /// What was learnt, and what follows from it.
+    pub(crate) learning: Learning,
 }
 
 impl Books {
     /// The books as the store has them.
     pub(crate) fn load(open: OpenWork) -> Self {
         let mut books = Self::default();
+        books.spend.has_past = true;
         for image in open.images {
             books
                 .images
@@ -85,9 +97,6 @@ impl Books {
         books.catalogue_changed();
         let launches = open.launches.into_iter();
         books.launches = launches.map(|launch| (launch.id, launch)).collect();
-        for machine in open.machines {
-            books.put_machine(machine);
-        }
         for attempt in open.attempts {
             books.attempts.insert(attempt.id, attempt);
         }
@@ -96,6 +105,10 @@ impl Books {
             let unmet = build.spec.needs.len() - build.spec.needs.iter().filter(met).count();
             books.wait_for(&build, unmet);
             books.put_build(build);
+        }
+        // Whether they have room depends on their builds.
+        for machine in open.machines {
+            books.put_machine(machine);
         }
         books
     }
@@ -158,6 +171,7 @@ impl Books {
 
     /// Stores a build's new value and keeps the queue in step.
     pub(crate) fn put_build(&mut self, build: Build) {
+        self.track_bound(&build);
         self.snapshot.dequeue(build.id);
         if let BuildState::Queued { since, not_before } = build.state {
             let class = self.class_of(&build);
@@ -188,12 +202,14 @@ impl Books {
         if matches!(machine.state, MachineState::Gone { .. }) {
             self.count_gone(&machine);
             self.snapshot.machines.remove(&machine.id);
+            self.snapshot.idle.remove(&machine.id);
             self.interrupted.remove(&machine.id);
             self.machines.remove(&machine.id);
             return;
         }
         let view = self.machine_view(&machine);
         self.snapshot.machines.insert(machine.id, view);
+        self.note_idle(&machine);
         self.machines.insert(machine.id, machine);
     }
 
@@ -206,20 +222,25 @@ impl Books {
             let version = self.image(&name).map(|image| image.version);
             let terms = self.terms(&name);
             let sleep = self.sleep_of(&name, terms.sleep);
+            let slots = slots(self.image(&name).map(AsRef::as_ref), &terms);
+            let boot_timeout = self.boot_timeout_of(&name);
             if let Some(view) = self.snapshot.images.get_mut(index.0) {
                 view.version = version;
                 view.idle_timeout = idle_timeout(&terms);
                 view.max_lifetime = terms.max_lifetime;
                 view.max_builds = terms.max_builds;
+                view.slots = slots;
                 view.market = terms.market;
                 view.sleep = sleep;
                 view.max_asleep = terms.max_asleep;
                 view.asleep_timeout = terms.asleep_timeout;
                 view.rest_at = terms.rest_at;
+                view.boot_timeout = boot_timeout;
             }
             self.refresh_capacity(index);
         }
-        self.snapshot.limits = self.limits();
+        self.refresh_limits(self.spend.seen);
+        self.forget_terms();
         let machines: Vec<Machine> = self.machines.values().cloned().collect();
         for machine in machines {
             let view = self.machine_view(&machine);
@@ -235,7 +256,9 @@ impl Books {
         for (key, id) in classes {
             let candidates = self.candidates(&key);
             let reuse = self.reuse_of_class(id, &candidates);
+            let rules = self.rules_named(&key.policies);
             if let Some(class) = self.snapshot.classes.get_mut(&id) {
+                class.rules = rules;
                 class.candidates = candidates;
                 class.reuse = reuse;
             }
@@ -254,7 +277,7 @@ impl Books {
     }
 
     /// What becomes of an image's idle machines: what cannot sleep is ended.
-    fn sleep_of(&self, image: &str, wanted: SleepKind) -> SleepKind {
+    pub(super) fn sleep_of(&self, image: &str, wanted: SleepKind) -> SleepKind {
         let provider = self.image(image).map(|image| image.spec.provider.as_str());
         let can = provider.is_some_and(|provider| self.capacity.skills(provider).sleep);
         if can { wanted } else { SleepKind::Never }
@@ -273,6 +296,7 @@ impl Books {
             idle_timeout: idle_timeout(&terms),
             max_lifetime: terms.max_lifetime,
             max_builds: terms.max_builds,
+            slots: slots(self.image(name).map(AsRef::as_ref), &terms),
             paused: None,
             offerings: Vec::new(),
             market: terms.market,
@@ -280,6 +304,7 @@ impl Books {
             max_asleep: terms.max_asleep,
             asleep_timeout: terms.asleep_timeout,
             rest_at: terms.rest_at,
+            boot_timeout: self.boot_timeout_of(name),
         });
         self.indices.insert(name.to_owned(), index);
         index
@@ -287,15 +312,30 @@ impl Books {
 
     fn class_of(&mut self, build: &Build) -> ClassId {
         let spec = &build.spec;
-        let key = ClassKey {
+        let mut key = ClassKey {
             requires: spec.requires.clone(),
             image: spec.image.clone(),
             fresh: spec.fresh,
-            on_demand: is_last_retry(build),
+            on_demand: is_last_retry(build).then_some(Surer::LastRetry),
             project: spec.project.clone(),
             priority: spec.priority,
-            policies: self.policies_of(build),
+            policies: self.policies_of(spec),
+            timeout: if self.asks_timeout() {
+                spec.timeout
+            } else {
+                Span::ZERO
+            },
+            pipeline: Some(spec.pipeline).filter(|_| self.asks_pipeline()),
         };
+        let known = self.classes.get(&key).copied();
+        if key.on_demand.is_none() && self.may_need_surer() {
+            let class = known.and_then(|id| self.snapshot.classes.get(&id));
+            let first = match class {
+                Some(class) => class.candidates.first().copied(),
+                None => self.candidates(&key).first().copied(),
+            };
+            key.on_demand = first.and_then(|first| self.needs_surer(build, first.image));
+        }
         if let Some(id) = self.classes.get(&key) {
             return *id;
         }
@@ -306,9 +346,12 @@ impl Books {
             reuse: self.reuse_of_build(build, &candidates),
             requires: describe(&key),
             fresh: key.fresh,
-            on_demand: key.on_demand,
+            on_demand: key.on_demand.is_some(),
             project: self.project_of(&key.project),
             priority: key.priority,
+            rules: self.rules_named(&key.policies),
+            timeout: key.timeout,
+            pipeline: key.pipeline,
             candidates,
             ..Class::default()
         };
@@ -317,12 +360,18 @@ impl Books {
         id
     }
 
+    /// Whether any policy keeps builds from spare capacity.
+    fn may_need_surer(&self) -> bool {
+        let mut specs = self.policies.values().map(|policy| &policy.spec);
+        specs.any(|spec| spec.on_demand.is_some())
+    }
+
     /// The policies that speak of a build for its labels or priority, by name.
-    fn policies_of(&self, build: &Build) -> Vec<String> {
+    pub(super) fn policies_of(&self, spec: &BuildSpec) -> Vec<String> {
         let subject = policy::Subject {
-            project: Some(&build.spec.project),
-            labels: Some(&build.spec.labels),
-            priority: Some(build.spec.priority),
+            project: Some(&spec.project),
+            labels: Some(&spec.labels),
+            priority: Some(spec.priority),
             ..policy::Subject::default()
         };
         let by_build = |policy: &&Policy| {
@@ -346,17 +395,29 @@ impl Books {
             return *index;
         }
         let index = ProjectIndex(self.snapshot.projects.len());
-        let subject = policy::Subject {
-            project: Some(name),
-            ..policy::Subject::default()
-        };
-        let terms = policy::effective(self.policies.values(), &subject).terms;
         self.snapshot.projects.push(ProjectView {
             name: name.to_owned(),
-            weight: terms.weight,
+            weight: self.weight_of(name),
         });
         self.projects.insert(name.to_owned(), index);
+        self.new_project(name, index);
         index
+    }
+
+    /// The share of a project beside others.
+    pub(super) fn weight_of(&self, project: &str) -> u32 {
+        let subject = policy::Subject {
+            project: Some(project),
+            ..policy::Subject::default()
+        };
+        policy::effective(self.policies.values(), &subject)
+            .terms
+            .weight
+    }
+
+    /// The planner's index of an image that was seen before.
+    pub(super) fn known_image(&self, name: &str) -> Option<ImageIndex> {
+        self.indices.get(name).copied()
     }
 
     /// Classes without builds are kept for the next build of their kind, up to a bound.
@@ -401,7 +462,7 @@ impl Books {
     }
 
     /// Price of the cheapest offering that an image's policy allows.
-    fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
+    pub(super) fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
         let view = self.snapshot.image(image)?;
         let allowed = |market: Market| match view.market {
             MarketChoice::OnDemand => market == Market::OnDemand,
@@ -418,6 +479,8 @@ impl Books {
         let offering = image.and_then(|image| self.place_of(image, machine));
         let image = self.index_of(&machine.image);
         let project = machine.project.as_ref().map(|name| self.project_of(name));
+        let slots = self.snapshot.image(image).map_or(1, |image| image.slots);
+        let claims = machine.state.claims().len();
         MachineView {
             image,
             version: machine.image_version,
@@ -427,7 +490,9 @@ impl Books {
             is_interrupted: self.interrupted.contains_key(&machine.id),
             project,
             past: Past {
-                is_tidying: !machine.record.unproved.is_empty(),
+                // While others run on it, what is not proved yet of one holds up nobody: its end is
+                // not theirs, and the next one would have shared the machine with it as well.
+                is_tidying: claims == 0 && !machine.record.unproved.is_empty(),
                 left: machine.record.left,
                 usage: machine.record.usage,
                 reuse: machine.record.reuse.stricter(self.reuse_on(image, project)),
@@ -436,7 +501,10 @@ impl Books {
             phase: phase_of(machine),
             created_at: machine.created_at,
             builds_done: machine.builds_done,
+            claims: u32::try_from(claims).unwrap_or(u32::MAX),
+            free: self.room_on(machine, slots),
             held_until: machine.hold.as_ref().map(|hold| hold.until),
+            meter: meter_of(machine),
         }
     }
 
@@ -457,38 +525,6 @@ impl Books {
             view.is_interrupted = true;
         }
     }
-
-    fn limits(&self) -> Vec<Limit> {
-        let of_images = |policy: &Policy| {
-            let known = policy
-                .spec
-                .images
-                .iter()
-                .filter_map(|name| self.indices.get(name));
-            (!policy.spec.images.is_empty()).then(|| known.copied().collect())
-        };
-        let mut limits: Vec<Limit> = self
-            .policies
-            .values()
-            .filter_map(|policy| {
-                let machines = policy.spec.max_machines?;
-                Some(Limit {
-                    name: policy.name.clone(),
-                    images: of_images(policy),
-                    machines,
-                })
-            })
-            .collect();
-        if limits.iter().all(|limit| limit.images.is_some()) {
-            let name = "built-in".to_owned();
-            limits.push(Limit {
-                name,
-                images: None,
-                machines: DEFAULT_MAX_MACHINES,
-            });
-        }
-        limits
-    }
 }
 
 /// What a class needs, in words.
@@ -500,8 +536,8 @@ fn describe(key: &ClassKey) -> String {
     if key.fresh {
         words.push_str(", on a fresh machine");
     }
-    if key.on_demand {
-        words.push_str(", for a last retry");
+    if let Some(why) = key.on_demand {
+        words = format!("{words}, {}", why.words());
     }
     words
 }
@@ -531,10 +567,10 @@ fn queue_key(build: &Build) -> QueueKey {
 
 const fn phase_of(machine: &Machine) -> Phase {
     match &machine.state {
-        MachineState::Intended { claim }
-        | MachineState::Booting { claim, .. }
-        | MachineState::Waking { claim, .. } => Phase::Coming {
-            claimed: claim.is_some(),
+        MachineState::Intended { claims }
+        | MachineState::Booting { claims, .. }
+        | MachineState::Waking { claims, .. } => Phase::Coming {
+            claimed: !claims.is_empty(),
         },
         MachineState::Idle { .. } => Phase::Idle(machine.since),
         MachineState::Busy { .. } => Phase::Busy,

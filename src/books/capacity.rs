@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::{
-    Image, Machine, MachineState, Market, Money, Offering, Pool, Rate, Reason, Shape, Span,
-    Timestamp,
+    Billing, Image, Machine, MachineState, Market, Money, Offering, Pool, Rate, Reason, Shape,
+    Span, Timestamp,
 };
 use crate::planner::{ImageIndex, OfferingView, PauseReason, Paused};
 use crate::provider::{ErrorKind, ProviderError, Resolution};
@@ -86,6 +86,8 @@ pub(crate) struct Skills {
     pub(crate) fleet: bool,
     /// Its machines can sleep.
     pub(crate) sleep: bool,
+    /// In which pieces it bills machine time.
+    pub(crate) billing: Billing,
 }
 
 impl Capacity {
@@ -190,6 +192,7 @@ impl Books {
             .enumerate()
             .map(|(place, offering)| OfferingView {
                 price: offering.shape.price_usd_micro_per_hour,
+                vcpus: offering.shape.vcpus,
                 market: offering.market,
                 available_after: self
                     .capacity

@@ -3,16 +3,20 @@
 //! Callers: `engine`, which carries out what the effects say once that is durable; `simulate`, which
 //! plays it.
 
+use std::sync::Arc;
+
 use crate::model::{
-    Attempt, AttemptId, AttemptState, BuildId, BuildResult, BuildState, Category, Change, Cursor,
+    AtMost, Attempt, AttemptId, AttemptState, BuildId, BuildState, Category, Change, Cursor,
     EventKind, IllegalTransition, Image, Machine, MachineId, MachineKeys, MachineState, Money,
     Offering, Reason, Record, SleepKind, Subject,
 };
 use crate::planner::{Action, ImageIndex};
 
 use super::draft::Draft;
-use super::machine_steps::becomes;
+use super::machine_steps::{becomes, is_coming};
 use super::outcome::finish_build;
+use super::sharing::shares;
+use super::spend::Launched;
 
 /// Makes the keys of a machine that its provider takes by itself.
 pub(crate) type NewKeys<'a> = dyn FnMut(MachineId) -> Result<MachineKeys, IllegalTransition> + 'a;
@@ -45,7 +49,8 @@ pub(crate) fn record(
             machine,
         } => {
             let effect = claim(draft, *machine, (*build, *attempt))?;
-            bind(draft, (*build, *attempt), *machine, "a warm machine")?;
+            let what = what(draft, *machine);
+            bind(draft, (*build, *attempt), *machine, what)?;
             Ok(effect)
         }
         Action::Launch {
@@ -67,8 +72,12 @@ pub(crate) fn record(
             Ok(Some(Effect::BringUp(*machine)))
         }
         Action::Sleep { machine, how } => put_to_sleep(draft, *machine, *how),
-        Action::GiveUp { build, reason } => {
-            finish_build(draft, *build, BuildResult::InfraFailure, reason)?;
+        Action::GiveUp {
+            build,
+            result,
+            reason,
+        } => {
+            finish_build(draft, *build, *result, reason)?;
             Ok(None)
         }
         Action::Drain { machine, reason } => drain(draft, *machine, reason),
@@ -95,6 +104,17 @@ fn launch(
         draft.record(Change::PutMachineKeys(new_keys(machine)?));
     }
     intend(draft, machine, &image, cheapest, claim);
+    if has_fleet {
+        let at_most = most_of(&offerings);
+        draft.change_machine(machine, |machine| machine.at_most = at_most);
+    }
+    let build = claim.and_then(|(build, _)| draft.books.builds.get(&build));
+    let build = build.map(|build| Arc::clone(&build.spec));
+    draft.books.count_launch(Launched {
+        at: draft.now,
+        image: image.name.clone(),
+        build,
+    });
     if let Some(claim) = claim {
         bind(draft, claim, machine, "a machine that is launched for it")?;
     }
@@ -103,6 +123,16 @@ fn launch(
     } else {
         Effect::BringUp(machine)
     }))
+}
+
+/// The most that a machine of a launch may become; none where it can be one thing only.
+fn most_of(offerings: &[Offering]) -> Option<AtMost> {
+    let shapes = offerings.iter().map(|offering| &offering.shape);
+    let most = AtMost {
+        vcpus: shapes.clone().map(|shape| shape.vcpus).max()?,
+        rate: shapes.map(|shape| shape.price_usd_micro_per_hour).max()?,
+    };
+    (offerings.len() > 1).then_some(most)
 }
 
 fn put_to_sleep(
@@ -150,7 +180,7 @@ fn drain(
     Ok(Some(Effect::End(id)))
 }
 
-/// Gives a free machine its build.
+/// Gives a machine with room a build.
 fn claim(
     draft: &mut Draft<'_>,
     id: MachineId,
@@ -159,41 +189,64 @@ fn claim(
     let Some(machine) = draft.books.machines.get(&id) else {
         return Ok(None);
     };
-    let (next, bill, effect) = match &machine.state {
-        MachineState::Idle { instance, endpoint } => (
-            MachineState::Busy {
-                instance: instance.clone(),
-                endpoint: *endpoint,
-                claim,
-            },
-            Some((Category::Idle, None)),
-            Some(Effect::Drive(claim.1)),
-        ),
-        MachineState::Booting { instance, .. } => (
-            MachineState::Booting {
-                instance: instance.clone(),
-                claim: Some(claim),
-            },
-            None,
-            None,
-        ),
-        MachineState::Waking { instance, .. } => (
-            MachineState::Waking {
-                instance: instance.clone(),
-                claim: Some(claim),
-            },
-            None,
-            None,
-        ),
-        MachineState::Intended { .. }
-        | MachineState::FallingAsleep { .. }
+    let drive = Some(Effect::Drive(claim.1));
+    let (next, bill, effect) = match machine.state.clone() {
+        MachineState::Idle { instance, endpoint } => {
+            let next = MachineState::Busy {
+                instance,
+                endpoint,
+                claims: claim.into(),
+                ends: None,
+            };
+            (next, Some(vec![(Category::Idle, None)]), drive)
+        }
+        MachineState::Busy {
+            instance,
+            endpoint,
+            claims,
+            ends,
+        } => {
+            let next = MachineState::Busy {
+                instance,
+                endpoint,
+                claims: claims.with(claim),
+                ends,
+            };
+            (next, Some(shares(draft, machine, None)), drive)
+        }
+        MachineState::Booting { instance, claims } => {
+            let claims = claims.with(claim);
+            (MachineState::Booting { instance, claims }, None, None)
+        }
+        MachineState::Waking { instance, claims } => {
+            let claims = claims.with(claim);
+            (MachineState::Waking { instance, claims }, None, None)
+        }
+        MachineState::Intended { claims } => {
+            let claims = claims.with(claim);
+            (MachineState::Intended { claims }, None, None)
+        }
+        // No plan says so; it is refused as what it is not.
+        MachineState::FallingAsleep { .. }
         | MachineState::Asleep { .. }
-        | MachineState::Busy { .. }
         | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => (MachineState::Intended { claim: Some(claim) }, None, None),
+        | MachineState::Gone { .. } => {
+            let claims = claim.into();
+            (MachineState::Intended { claims }, None, None)
+        }
     };
-    draft.enter_machine(id, next, bill)?;
+    draft.enter_shared_machine(id, next, bill)?;
     Ok(effect)
+}
+
+/// What a machine is to a build that it has just been given.
+fn what(draft: &Draft<'_>, id: MachineId) -> &'static str {
+    let state = draft.books.machines.get(&id).map(|machine| &machine.state);
+    match state {
+        Some(MachineState::Busy { claims, .. }) if claims.len() > 1 => "a machine with room for it",
+        Some(state) if is_coming(state) => "a machine on its way up",
+        Some(_) | None => "a warm machine",
+    }
 }
 
 /// Begins to wake a machine, as what the plan says.
@@ -215,7 +268,8 @@ fn wake(
     if let Some(offering) = offering.unwrap_or_default().first() {
         draft.change_machine(id, |machine| becomes(machine, offering));
     }
-    let next = MachineState::Waking { instance, claim };
+    let claims = claim.into();
+    let next = MachineState::Waking { instance, claims };
     draft.enter_machine(id, next, Some((Category::Idle, None)))?;
     let message = match claim {
         Some(_) => "woken for a build",
@@ -275,6 +329,8 @@ fn intend(
     claim: Option<(BuildId, AttemptId)>,
 ) {
     let shape = offering.shape.clone();
+    let usual = draft.books.capacity.skills(&image.spec.provider).billing;
+    let billing = image.spec.billing.unwrap_or(usual);
     let message = format!(
         "launch of image {} version {} on {} at {}",
         image.name,
@@ -295,12 +351,17 @@ fn intend(
         tariff: None,
         project: None,
         launched_for: claim.map(|(build, _)| build),
-        state: MachineState::Intended { claim },
+        state: MachineState::Intended {
+            claims: claim.into(),
+        },
         since: draft.now,
         created_at: draft.now,
         builds_done: 0,
         billed_until: draft.now,
         billed: Money::ZERO,
+        at_most: None,
+        billing,
+        boot: None,
         hold: None,
         record: Record::default(),
         rev: 0,

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use crate::ledger::{self, Payer};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Build, BuildId, BuildState, Category, Change, Event,
-    EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Rate,
-    Subject, Tariff, Timestamp,
+    Attempt, AttemptId, AttemptState, Boot, Build, BuildId, BuildState, Category, Change, Entry,
+    Event, EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy,
+    Rate, Subject, Tariff, Timestamp,
 };
 
 use super::books::Books;
+use super::learn::coming_since;
 
 /// One transaction.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ enum Touched {
 
 impl<'a> Draft<'a> {
     pub(crate) const fn new(books: &'a mut Books, now: Timestamp) -> Self {
+        books.spend.seen = now;
+        books.learning.now = now;
         Self {
             books,
             now,
@@ -124,6 +127,7 @@ impl<'a> Draft<'a> {
     /// Adds an attempt of a build that was just bound.
     pub(crate) fn insert_attempt(&mut self, attempt: Attempt) {
         self.attempts.insert(attempt.id, Touched::Inserted);
+        self.books.learn_bound(&attempt);
         self.books.attempts.insert(attempt.id, attempt);
     }
 
@@ -208,6 +212,7 @@ impl<'a> Draft<'a> {
         if matches!(attempt.state, AttemptState::Finished { .. })
             && let Some(attempt) = self.books.attempts.remove(&id)
         {
+            self.books.learn_over(&attempt);
             self.ended_attempts.push(attempt);
         }
         Some(result)
@@ -236,16 +241,35 @@ impl<'a> Draft<'a> {
         next: MachineState,
         bill: Option<(Category, Option<Payer>)>,
     ) -> Result<bool, IllegalTransition> {
+        self.enter_shared_machine(id, next, bill.map(|share| vec![share]))
+    }
+
+    /// The same for a stretch that several builds had the machine for.
+    pub(crate) fn enter_shared_machine(
+        &mut self,
+        id: MachineId,
+        next: MachineState,
+        bill: Option<Vec<(Category, Option<Payer>)>>,
+    ) -> Result<bool, IllegalTransition> {
         let Some(mut machine) = self.books.machines.get(&id).cloned() else {
             return Ok(false);
         };
         let read = machine.rev;
         let bill = bill.filter(|_| !self.may_be_free(&machine, &next));
+        let coming = coming_since(&machine);
         machine.enter(next, self.now)?;
+        let boot = coming
+            .filter(|_| is_up(&machine))
+            .map(|(since, was_asleep)| Boot {
+                at: self.now,
+                took: self.now.since(since),
+                was_asleep,
+            });
+        machine.boot = boot.or(machine.boot);
         self.machines.entry(id).or_insert(Touched::Updated(read));
-        if let Some((category, payer)) = bill
-            && let Some(entry) = ledger::settle(&mut machine, self.now, category, payer)
-        {
+        for entry in bill.map_or_else(Vec::new, |shares| settle(&mut machine, self.now, shares)) {
+            self.books.count_entry(&entry, &machine, self.now);
+            self.books.learn_entry(&entry);
             self.changes.push(Change::AppendEntry(entry));
         }
         if let Some(rate) = rate_of(&machine) {
@@ -254,6 +278,7 @@ impl<'a> Draft<'a> {
         if matches!(machine.state, MachineState::Gone { .. }) {
             self.gone.push(machine.clone());
         }
+        self.books.learn_machine(&machine, boot.is_some());
         self.books.put_machine(machine);
         Ok(true)
     }
@@ -303,6 +328,38 @@ impl<'a> Draft<'a> {
             pipeline: spec.pipeline,
             project: spec.project.clone(),
         })
+    }
+}
+
+/// Whether a machine is ready.
+const fn is_up(machine: &Machine) -> bool {
+    matches!(
+        machine.state,
+        MachineState::Idle { .. } | MachineState::Busy { .. }
+    )
+}
+
+/// Bills the stretch that ends; where the machine stops running, with what is paid for beyond it.
+fn settle(
+    machine: &mut Machine,
+    now: Timestamp,
+    mut shares: Vec<(Category, Option<Payer>)>,
+) -> Vec<Entry> {
+    match machine.state {
+        // Nobody shares a machine that stops.
+        MachineState::Asleep { .. } | MachineState::Gone { .. } => {
+            let last = shares.pop();
+            let entry = last
+                .and_then(|(category, payer)| ledger::settle_end(machine, now, category, payer));
+            entry.into_iter().collect()
+        }
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Waking { .. }
+        | MachineState::Draining { .. } => ledger::settle_shared(machine, now, shares),
     }
 }
 

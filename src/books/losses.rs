@@ -7,66 +7,54 @@ use crate::model::{
 use crate::provider::Instance;
 
 use super::draft::Draft;
-use super::outcome::{MachineAfter, end_attempt};
+use super::machine_steps::attempts_of;
+use super::outcome::{MachineAfter, end_attempts};
 
-/// Writes down that a machine vanished; the attempt on it, which is over. `most` interruptions of an
-/// image within minutes are one too many.
+/// Writes down that a machine vanished; the attempts on it, which are over. `most` interruptions of
+/// an image within minutes are one too many.
 pub(crate) fn lost(
     draft: &mut Draft<'_>,
     id: MachineId,
     loss: &Loss,
     most: u32,
-) -> Result<Option<AttemptId>, IllegalTransition> {
+) -> Result<Vec<AttemptId>, IllegalTransition> {
     let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let (reason, outcome) = loss.consequence();
     note_reclaim(draft, id, loss, most);
-    let (instance, category) = match state {
-        MachineState::Booting {
-            claim: Some((_, attempt)),
-            ..
+    let (instance, category) = match &state {
+        MachineState::Booting { instance, claims } | MachineState::Waking { instance, claims }
+            if claims.is_empty() =>
+        {
+            (instance.clone(), Category::Boot)
         }
-        | MachineState::Waking {
-            claim: Some((_, attempt)),
-            ..
-        }
-        | MachineState::Busy {
-            claim: (_, attempt),
-            ..
-        } => {
+        MachineState::Booting { .. } | MachineState::Waking { .. } | MachineState::Busy { .. } => {
+            let attempts = attempts_of(&state);
             let after = MachineAfter::Drain(reason);
-            end_attempt(draft, attempt, &outcome, loss.why(), after)?;
-            return Ok(Some(attempt));
+            end_attempts(draft, &attempts, &outcome, loss.why(), after)?;
+            return Ok(attempts);
         }
-        MachineState::Booting {
-            claim: None,
-            instance,
-        }
-        | MachineState::Waking {
-            claim: None,
-            instance,
-        } => (instance, Category::Boot),
         MachineState::Idle { instance, .. }
         | MachineState::FallingAsleep { instance, .. }
-        | MachineState::Asleep { instance } => (instance, Category::Idle),
+        | MachineState::Asleep { instance } => (instance.clone(), Category::Idle),
         MachineState::Intended { .. }
         | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => return Ok(None),
+        | MachineState::Gone { .. } => return Ok(Vec::new()),
     };
     drain_lost(draft, id, instance, reason, category)?;
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// What a notice that a machine is taken back asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AfterNotice {
     /// Nothing: the notice is not news.
     Known,
     /// Nothing: no attempt runs.
     Nothing,
-    /// Its attempt has to be stopped.
-    Stop(AttemptId),
+    /// Its attempts have to be stopped.
+    Stop(Vec<AttemptId>),
     /// It need not be waited for.
     GiveUp,
 }
@@ -85,7 +73,7 @@ pub(crate) fn interrupted(
         return AfterNotice::Known;
     };
     let after = match machine.state {
-        MachineState::Busy { claim, .. } => AfterNotice::Stop(claim.1),
+        MachineState::Busy { .. } => AfterNotice::Stop(attempts_of(&machine.state)),
         // There is nothing to wait for.
         MachineState::Booting { .. } => AfterNotice::GiveUp,
         MachineState::Intended { .. }

@@ -2,15 +2,16 @@
 
 use crate::ledger;
 use crate::model::{
-    BootRecord, Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId, MachineId,
-    MachineState, Offering, Outcome, Reason, Span, Subject,
+    AttemptId, BootRecord, Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId,
+    MachineId, MachineState, Offering, Outcome, Reason, Span, Subject,
 };
 use crate::provider::ProviderError;
 
 use super::capacity::FailureBudget;
 use super::draft::Draft;
 use super::health::{is_quarantined, quarantine_if_bad};
-use super::outcome::{MachineAfter, end_attempt};
+use super::outcome::{MachineAfter, end_attempts};
+use super::sharing::shares;
 
 /// Whether a machine is on its way up.
 pub(crate) const fn is_coming(state: &MachineState) -> bool {
@@ -27,12 +28,12 @@ pub(crate) fn launched(
     instance: &InstanceId,
 ) -> Result<(), IllegalTransition> {
     let state = draft.books.machines.get(&id).map(|machine| &machine.state);
-    let Some(MachineState::Intended { claim }) = state else {
+    let Some(MachineState::Intended { claims }) = state else {
         return Ok(());
     };
     let next = MachineState::Booting {
         instance: instance.clone(),
-        claim: *claim,
+        claims: claims.clone(),
     };
     draft.enter_machine(id, next, None)?;
     let message = format!("the provider accepted the launch as {instance}");
@@ -40,21 +41,22 @@ pub(crate) fn launched(
     Ok(())
 }
 
-/// Opens the machine for builds: busy with the one that waits for it, else idle.
+/// Opens the machine for builds: busy with those that wait for it, else idle. The attempts that
+/// begin now.
 pub(crate) fn ready(
     draft: &mut Draft<'_>,
     id: MachineId,
     endpoint: Endpoint,
-) -> Result<(), IllegalTransition> {
+) -> Result<Vec<AttemptId>, IllegalTransition> {
     let Some(machine) = draft.books.machines.get(&id) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
-    let (MachineState::Booting { instance, claim } | MachineState::Waking { instance, claim }) =
+    let (MachineState::Booting { instance, claims } | MachineState::Waking { instance, claims }) =
         &machine.state
     else {
-        return Ok(());
+        return Ok(Vec::new());
     };
-    let (instance, launched_for) = (instance.clone(), machine.launched_for);
+    let (instance, claims) = (instance.clone(), claims.clone());
     let begun = match machine.state {
         MachineState::Waking { .. } => (machine.since, "it was woken"),
         MachineState::Intended { .. }
@@ -68,35 +70,26 @@ pub(crate) fn ready(
     };
     let took = draft.now.since(begun.0);
     let took = Span::from_millis(took.micros() / 1_000);
-    let (woken_for, attempt) = (claim.map(|claim| claim.0), claim.map(|claim| claim.1));
-    let caused_by = match machine.state {
-        MachineState::Waking { .. } => woken_for,
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Idle { .. }
-        | MachineState::Busy { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => launched_for,
-    };
     let is_first = matches!(machine.state, MachineState::Booting { .. });
-    let payer = caused_by.and_then(|build| draft.payer(build, attempt));
-    let next = match *claim {
-        Some(claim) => MachineState::Busy {
+    let bill = shares(draft, machine, None);
+    let attempts = claims.as_slice().iter().map(|claim| claim.1).collect();
+    let next = if claims.is_empty() {
+        MachineState::Idle { instance, endpoint }
+    } else {
+        MachineState::Busy {
             instance,
             endpoint,
-            claim,
-        },
-        None => MachineState::Idle { instance, endpoint },
+            claims,
+            ends: None,
+        }
     };
     if is_first {
         draft.change_machine(id, |machine| machine.record.boot = BootRecord::Took(took));
     }
-    draft.enter_machine(id, next, Some((Category::Boot, payer)))?;
+    draft.enter_shared_machine(id, next, Some(bill))?;
     let message = format!("ready {took} after {}", begun.1);
     draft.event(Subject::Machine(id), EventKind::MachineReady, message);
-    Ok(())
+    Ok(attempts)
 }
 
 /// A machine that was put to sleep is stopped.
@@ -140,7 +133,7 @@ pub(crate) fn sleep_on(
     let Some(machine) = draft.books.machines.get(&id).cloned() else {
         return Ok(());
     };
-    let MachineState::Waking { instance, claim } = machine.state.clone() else {
+    let MachineState::Waking { instance, claims } = machine.state.clone() else {
         return Ok(());
     };
     let why = format!("it could not be woken: {}", error.message);
@@ -160,32 +153,33 @@ pub(crate) fn sleep_on(
     }
     draft.event(Subject::Machine(id), EventKind::MachineNote, why.clone());
     let reason = Reason::Failed(why.clone());
-    match claim {
-        Some((_, attempt)) => {
-            let after = if is_for_good {
-                MachineAfter::Drain(reason)
-            } else {
-                MachineAfter::Asleep
-            };
-            let outcome = Outcome::NotLaunched(why.clone());
-            end_attempt(draft, attempt, &outcome, &why, after)
-        }
-        None if is_for_good => {
-            let message = reason.sentence();
-            let next = MachineState::Draining {
-                instance: Some(instance),
-                reason,
-            };
-            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
-            draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
-            Ok(())
-        }
-        None => {
-            let next = MachineState::Asleep { instance };
-            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
-            Ok(())
-        }
+    if !claims.is_empty() {
+        let after = if is_for_good {
+            MachineAfter::Drain(reason)
+        } else {
+            MachineAfter::Asleep
+        };
+        let outcome = Outcome::NotLaunched(why.clone());
+        return end_attempts(draft, &attempts_of(&machine.state), &outcome, &why, after);
     }
+    if is_for_good {
+        let message = reason.sentence();
+        let next = MachineState::Draining {
+            instance: Some(instance),
+            reason,
+        };
+        draft.enter_machine(id, next, Some((Category::Boot, None)))?;
+        draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+    } else {
+        let next = MachineState::Asleep { instance };
+        draft.enter_machine(id, next, Some((Category::Boot, None)))?;
+    }
+    Ok(())
+}
+
+/// The attempts bound to a machine.
+pub(super) fn attempts_of(state: &MachineState) -> Vec<AttemptId> {
+    state.claims().iter().map(|claim| claim.1).collect()
 }
 
 /// What a machine becomes that is woken as another type.
@@ -196,7 +190,7 @@ pub(crate) fn becomes(machine: &mut crate::model::Machine, offering: &Offering) 
     machine.asleep_usd_micro_per_hour = offering.asleep;
 }
 
-/// Ends a machine that did not come up; its build gets another try, its image a pause. `console` are
+/// Ends a machine that did not come up; its builds get another try, its image a pause. `console` are
 /// the last lines that the machine wrote.
 pub(crate) fn boot_failed(
     draft: &mut Draft<'_>,
@@ -220,8 +214,8 @@ pub(crate) fn boot_failed(
     }
     quarantine_if_bad(draft, &image, why);
     if let Some(console) = console {
-        let build = state.claim().map(|(build, _)| Subject::Build(build));
-        for subject in build.into_iter().chain([Subject::Machine(id)]) {
+        let builds = state.claims().iter().map(|claim| Subject::Build(claim.0));
+        for subject in builds.chain([Subject::Machine(id)]) {
             draft.event(subject, EventKind::MachineNote, console.clone());
         }
     }
@@ -237,7 +231,7 @@ pub(crate) fn boot_failed(
     Ok(())
 }
 
-/// Ends the attempt that waits for a machine that does not come up, and begins its end.
+/// Ends the attempts that wait for a machine that does not come up, and begins its end.
 fn give_up(
     draft: &mut Draft<'_>,
     id: MachineId,
@@ -245,7 +239,7 @@ fn give_up(
     (image, version, why): (&str, u32, &str),
 ) -> Result<(), IllegalTransition> {
     let reason = Reason::BootFailed(why.to_owned());
-    if let Some((_, attempt)) = state.claim() {
+    if !state.claims().is_empty() {
         // A bad version is not held against the builds that had the bad luck to get it.
         let outcome = if is_quarantined(draft, image, version) {
             Outcome::NotLaunched(format!(
@@ -254,7 +248,8 @@ fn give_up(
         } else {
             Outcome::Infrastructure(why.to_owned())
         };
-        return end_attempt(draft, attempt, &outcome, why, MachineAfter::Drain(reason));
+        let after = MachineAfter::Drain(reason);
+        return end_attempts(draft, &attempts_of(state), &outcome, why, after);
     }
     if is_coming(state) {
         let instance = state.instance().cloned();

@@ -47,11 +47,12 @@ pub(crate) fn not_tidied(
     }
 }
 
-/// Notes on a machine how an attempt ended on it that has just been taken off it.
+/// Notes on a machine how attempts ended on it that have just been taken off it, together; they had
+/// shared its last stretch with others, and bear their part of what it cost.
 pub(super) fn note_end(
     draft: &mut Draft<'_>,
     id: MachineId,
-    attempt: AttemptId,
+    (ended, shared_by): (&[AttemptId], usize),
     outcome: &Outcome,
     billed_before: Money,
 ) {
@@ -60,12 +61,15 @@ pub(super) fn note_end(
             machine.state,
             MachineState::Idle { .. } | MachineState::Busy { .. }
         ) {
-            machine.record.unproved.insert(attempt);
+            machine.record.unproved.extend(ended);
         }
         if matches!(outcome, Outcome::Infrastructure(_)) {
-            machine.record.infrastructure_failures += 1;
-            machine.record.failure_cost =
-                machine.record.failure_cost + machine.billed - billed_before;
+            let count = u32::try_from(ended.len()).unwrap_or(u32::MAX);
+            machine.record.infrastructure_failures += count;
+            let cost = (machine.billed - billed_before).micros();
+            let of = i64::try_from(shared_by).unwrap_or(i64::MAX).max(1);
+            let part = cost.saturating_mul(i64::from(count)) / of;
+            machine.record.failure_cost += Money::from_micros(part);
         }
     });
 }

@@ -16,6 +16,16 @@ pub(crate) fn cancel(
     id: BuildId,
     reason: &str,
 ) -> Result<Option<AttemptId>, IllegalTransition> {
+    end_as(draft, id, reason, BuildResult::Canceled)
+}
+
+/// The same with another result.
+pub(crate) fn end_as(
+    draft: &mut Draft<'_>,
+    id: BuildId,
+    reason: &str,
+    result: BuildResult,
+) -> Result<Option<AttemptId>, IllegalTransition> {
     let Some(build) = draft.books.builds.get(&id) else {
         return Ok(None);
     };
@@ -26,7 +36,7 @@ pub(crate) fn cancel(
     let wish = Cancel {
         at: draft.now,
         reason: reason.to_owned(),
-        result: BuildResult::Canceled,
+        result,
     };
     draft.change_build(id, |build| build.ask_cancel(wish));
     draft.event(
@@ -36,7 +46,7 @@ pub(crate) fn cancel(
     );
     match state {
         BuildState::Waiting | BuildState::Queued { .. } => {
-            finish_build(draft, id, BuildResult::Canceled, reason)?;
+            finish_build(draft, id, result, reason)?;
             Ok(None)
         }
         BuildState::Bound {
@@ -91,26 +101,27 @@ pub(crate) fn end_idle(
         MachineState::Idle { instance, .. }
         | MachineState::FallingAsleep { instance, .. }
         | MachineState::Asleep { instance } => (Some(instance.clone()), Category::Idle),
-        MachineState::Booting {
-            instance,
-            claim: None,
+        MachineState::Booting { instance, claims } | MachineState::Waking { instance, claims }
+            if claims.is_empty() =>
+        {
+            (Some(instance.clone()), Category::Boot)
         }
-        | MachineState::Waking {
-            instance,
-            claim: None,
-        } => (Some(instance.clone()), Category::Boot),
-        MachineState::Intended { claim: None } => (None, Category::Boot),
+        MachineState::Intended { claims } if claims.is_empty() => (None, Category::Boot),
         MachineState::Draining { .. } => return Ok(Ending::Begun(Box::new(machine.clone()))),
         MachineState::Intended { .. }
         | MachineState::Booting { .. }
         | MachineState::Waking { .. }
         | MachineState::Busy { .. }
         | MachineState::Gone { .. } => {
-            let build = machine.state.claim().map(|(build, _)| build.to_string());
-            let build = build.unwrap_or_default();
-            return Ok(Ending::HasBuild(format!(
-                "{id} has a build ({build}); cancel that first"
-            )));
+            let claims = machine.state.claims().iter();
+            let builds: Vec<String> = claims.map(|(build, _)| build.to_string()).collect();
+            return Ok(Ending::HasBuild(match builds.as_slice() {
+                [build] => format!("{id} has a build ({build}); cancel that first"),
+                builds => format!(
+                    "{id} has builds ({}); cancel those first",
+                    builds.join(", ")
+                ),
+            }));
         }
     };
     let reason = Reason::Requested(who.to_owned());

@@ -31,6 +31,7 @@ impl Engine {
                 Ok(applied)
             })
             .await;
+        self.count_spent().await?;
         self.nudge();
         self.resolve_nudge.notify_one();
         applied.map_err(|fault| match fault {

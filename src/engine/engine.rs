@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,8 +18,10 @@ use crate::remote::{Remote, Session};
 use crate::spec::PipelineLimits;
 use crate::store::{Store, StoreError};
 
+use super::bring_up::KEY_CHANGES;
 use super::journal::{self, Pending, Waiting, Watch};
 use super::launcher::Gathering;
+use super::passes::PassLog;
 
 /// What the engine is made of; the composition root chooses the concrete types.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Fresh identities and key seeds.
     pub ids: Arc<IdSource>,
+    /// Where passes of the planner are kept.
+    pub passes: Arc<dyn PassLog>,
     /// The operator's settings.
     pub settings: Settings,
 }
@@ -104,6 +108,8 @@ pub struct Engine {
     pub(super) drivers: Mutex<BTreeMap<AttemptId, Arc<Notify>>>,
     /// Launches that are being gathered.
     pub(super) gathering: Mutex<Gathering>,
+    /// Turns for changing a machine's keys.
+    pub(super) key_changes: Semaphore,
     /// Makes the resolver look again.
     pub(super) resolve_nudge: Notify,
     /// Held from looking up an Idempotency-Key to the commit of what came with it.
@@ -162,6 +168,7 @@ impl Engine {
             sessions: Mutex::default(),
             drivers: Mutex::default(),
             gathering: Mutex::default(),
+            key_changes: Semaphore::new(KEY_CHANGES),
             resolve_nudge: Notify::new(),
             keyed_submissions: tokio::sync::Mutex::default(),
             nudge: Notify::new(),
@@ -258,13 +265,13 @@ impl Engine {
     }
 
     /// Changes the books and lets the commit go its way; its failure ends the epoch.
-    pub(super) fn write_soon(
+    pub(super) fn write_soon<R>(
         &self,
-        change: impl FnOnce(&mut Draft<'_>) -> Result<(), IllegalTransition>,
-    ) -> Result<(), Fault> {
-        let ((), pending) = self.write(change)?;
+        change: impl FnOnce(&mut Draft<'_>) -> Result<R, IllegalTransition>,
+    ) -> Result<R, Fault> {
+        let (result, pending) = self.write(change)?;
         self.leave(pending);
-        Ok(())
+        Ok(result)
     }
 
     /// Lets a commit go its way; its failure ends the epoch.

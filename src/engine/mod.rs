@@ -13,6 +13,7 @@
 mod attempt;
 mod boot_failure;
 mod bring_up;
+mod budgets;
 mod catalogue;
 mod desk;
 mod ending;
@@ -23,10 +24,12 @@ mod ending;
 mod engine;
 mod explain;
 mod front_desk;
+mod history;
 mod index;
 mod intake;
 mod journal;
 mod launcher;
+mod passes;
 mod recall;
 mod reconcile;
 mod resolve;
@@ -44,3 +47,4 @@ pub use desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict,
 pub use engine::{Engine, Fault, Parts, Settings};
 pub use front_desk::FrontDesk;
 pub use index::StoreIndex;
+pub use passes::{NoPassLog, PassLog};

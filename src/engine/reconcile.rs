@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::books::{Draft, Effect, record};
+use crate::books::{Effect, Looked, look_at_budgets, record};
 use crate::model::{IllegalTransition, MachineId, MachineKeys, Span, Timestamp};
-use crate::planner::{self, Plan};
+use crate::planner::{self, Plan, RecordedPass, Snapshot, Violation};
 use crate::remote::machine_keys;
 
 use super::engine::{Engine, Fault};
@@ -38,9 +38,11 @@ impl Engine {
         let begun = self.parts.clock.now();
         let mut plan = Plan::default();
         let mut violations = Vec::new();
+        let mut looked = Looked::default();
         let (effects, pending) = self.write(|draft| {
-            plan = self.decide(draft);
-            violations = planner::audit(&draft.books.snapshot, &plan, draft.now);
+            draft.books.look_ahead(draft.now);
+            looked = look_at_budgets(draft)?;
+            (plan, violations) = self.decide(&draft.books.snapshot, draft.now);
             if !violations.is_empty() {
                 return Ok(Vec::new());
             }
@@ -56,7 +58,12 @@ impl Engine {
         }
         let took = self.parts.clock.now().since(begun);
         metrics::histogram!("dormouse_plan_seconds").record(took.to_std().as_secs_f64());
-        if effects.is_empty() {
+        metrics::counter!("dormouse_budget_warnings_total").increment(looked.warnings);
+        if let Some(at) = looked.next {
+            plan.wake(at);
+        }
+        let stop = looked.stop;
+        if effects.is_empty() && stop.is_empty() {
             // A build that was bound to a machine on its way up needs nothing to be done, but its
             // commit may fail as any other.
             self.leave(pending);
@@ -68,15 +75,29 @@ impl Engine {
                     for effect in effects {
                         engine.carry_out(effect);
                     }
+                    for attempt in stop {
+                        engine.wake_driver(attempt);
+                    }
                 }
             });
         }
         Ok(plan.wake_at)
     }
 
-    fn decide(&self, draft: &Draft<'_>) -> Plan {
-        let mut fresh = || self.parts.ids.bits(draft.now);
-        planner::plan(&draft.books.snapshot, draft.now, &mut fresh)
+    /// Makes a plan and looks for what is wrong with it.
+    fn decide(&self, snapshot: &Snapshot, now: Timestamp) -> (Plan, Vec<Violation>) {
+        let mut ids = Vec::new();
+        let plan = planner::plan(snapshot, now, &mut || {
+            let id = self.parts.ids.bits(now);
+            ids.push(id);
+            id
+        });
+        let violations = planner::audit(snapshot, &plan, now);
+        let passes = &self.parts.passes;
+        if passes.wants(&plan, violations.is_empty()) {
+            passes.keep(RecordedPass::new(snapshot, now, &ids, &plan));
+        }
+        (plan, violations)
     }
 
     fn carry_out(self: &Arc<Self>, effect: Effect) {

@@ -50,7 +50,10 @@ impl Engine {
         books.know_providers(self.skills());
         books.count_failures(ended, self.parts.settings.failure_budget);
         self.recall(&mut books).await?;
+        let history = self.history(self.parts.clock.now()).await?;
+        books.remember(history, self.parts.clock.now());
         books.snapshot.capacity_wait = Some(self.parts.settings.capacity_wait);
+        self.know_past(&mut books).await?;
         self.begin_epoch(epoch.clone(), books);
         self.adopt();
         for provider in self.parts.providers.values() {
@@ -104,6 +107,7 @@ impl Engine {
             let skills = Skills {
                 fleet: provider.fleet().is_some(),
                 sleep: provider.sleeper().is_some(),
+                billing: provider.billing(),
             };
             (name.clone(), skills)
         });
@@ -148,17 +152,20 @@ impl Engine {
             MachineState::Intended { .. }
             | MachineState::Booting { .. }
             | MachineState::Waking { .. } => self.spawn(engine.bring_up(id)),
-            MachineState::Busy {
-                claim: (_, attempt),
-                ..
-            } => {
-                self.spawn(engine.drive(*attempt));
+            MachineState::Busy { claims, .. } => {
+                for (_, attempt) in claims.as_slice() {
+                    self.spawn(Arc::clone(self).drive(*attempt));
+                }
                 self.spawn(Arc::clone(self).watch_notice(id));
+                self.spawn(Arc::clone(self).resume_own_keys(id));
             }
             MachineState::FallingAsleep { .. } => self.spawn(engine.fall_asleep(id)),
             MachineState::Draining { .. } => self.spawn(engine.end_machine(id)),
             // It is looked after by its next build, the lease loop and the sweep.
-            MachineState::Idle { .. } => self.spawn(engine.watch_notice(id)),
+            MachineState::Idle { .. } => {
+                self.spawn(engine.watch_notice(id));
+                self.spawn(Arc::clone(self).resume_own_keys(id));
+            }
             // One that is asleep waits for a build or for its time; one that is gone is in no book.
             MachineState::Asleep { .. } | MachineState::Gone { .. } => {}
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{MachineId, MachineKeys, Span};
+use crate::model::{Endpoint, MachineId, MachineKeys, Span};
 use crate::remote::{RemoteError, Session, Target};
 use crate::store::StoreError;
 
@@ -51,8 +51,20 @@ impl Engine {
     pub(super) async fn connect(
         &self,
         id: MachineId,
-        endpoint: crate::model::Endpoint,
+        endpoint: Endpoint,
     ) -> Result<Arc<dyn Session>, NoSession> {
+        let keys = self.parts.store.machine_keys(id).await?;
+        self.connect_with(&keys.ok_or(NoSession::NotUp)?, endpoint)
+            .await
+    }
+
+    /// As `connect`, with keys that were read from the store.
+    pub(super) async fn connect_with(
+        &self,
+        keys: &MachineKeys,
+        endpoint: Endpoint,
+    ) -> Result<Arc<dyn Session>, NoSession> {
+        let id = keys.machine;
         let (user, provider) = {
             let books = self.books();
             let machine = books.machines.get(&id).ok_or(NoSession::NotUp)?;
@@ -62,12 +74,6 @@ impl Engine {
             let user = image.ok_or(NoSession::NotUp)?.spec.login.user.clone();
             (user, self.provider(&machine.provider).cloned())
         };
-        let keys = self
-            .parts
-            .store
-            .machine_keys(id)
-            .await?
-            .ok_or(NoSession::NotUp)?;
         let jump = provider.and_then(|provider| provider.reach().jump);
         let timeout = self.parts.settings.connect_timeout;
         let target = |keys: &MachineKeys| Target {
@@ -77,13 +83,22 @@ impl Engine {
             client_private: keys.client_private.clone(),
             host_public: keys.host_public.clone(),
         };
-        let first = self.parts.remote.connect(&target(&keys), timeout).await;
+        let first = self.parts.remote.connect(&target(keys), timeout).await;
         let session = match (first, &keys.next) {
             // Its keys were being changed when we last heard of it.
             (
-                Err(RemoteError::WrongHostKey { .. } | RemoteError::LoginRefused { .. }),
+                Err(first @ (RemoteError::WrongHostKey { .. } | RemoteError::LoginRefused { .. })),
                 Some(next),
-            ) => self.parts.remote.connect(&target(next), timeout).await?,
+            ) => match self.parts.remote.connect(&target(next), timeout).await {
+                // It has shown the host key of the first pair: it is our machine in the middle of
+                // the change, and not somebody else's.
+                Err(RemoteError::WrongHostKey { .. })
+                    if matches!(first, RemoteError::LoginRefused { .. }) =>
+                {
+                    return Err(first.into());
+                }
+                second => second?,
+            },
             (first, _) => first?,
         };
         self.sessions_lock().insert(id, Arc::clone(&session));

@@ -91,7 +91,11 @@ impl Engine {
         }
         tracing::warn!(machine.id = %id, why, "machine is taken back");
         match after {
-            AfterNotice::Stop(attempt) => self.wake_driver(attempt),
+            AfterNotice::Stop(attempts) => {
+                for attempt in attempts {
+                    self.wake_driver(attempt);
+                }
+            }
             AfterNotice::GiveUp => self.lost_to_notice(id, why).await,
             AfterNotice::Known | AfterNotice::Nothing => {}
         }

@@ -170,16 +170,16 @@ impl Engine {
         self.machine_lost(id, Loss::Reclaimed(why)).await;
     }
 
-    /// A machine vanished under us: its build gets another try.
+    /// A machine vanished under us: its builds get another try.
     async fn machine_lost(self: &Arc<Self>, id: MachineId, loss: Loss) {
         let why = loss.why();
         tracing::warn!(machine.id = %id, why, "machine lost");
         let most = self.parts.settings.spot_interruptions;
         let written = self.write_durably(|draft| lost(draft, id, &loss, most));
-        let Ok(attempt) = written.await else {
+        let Ok(attempts) = written.await else {
             return;
         };
-        if let Some(attempt) = attempt {
+        for attempt in attempts {
             self.wake_driver(attempt);
         }
         self.nudge();

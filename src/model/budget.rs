@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::id::{BuildId, PipelineId};
 use super::money::Money;
+use super::time::Timestamp;
 
 /// An amount that may be spent per period on what its policy speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,4 +113,63 @@ impl AtLimit {
             Self::OnApproval => "on_approval",
         }
     }
+}
+
+/// What has an amount of a budget of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "of", content = "id")]
+pub enum BudgetPart {
+    /// All that its policy speaks of; in an approval, each part of it.
+    All,
+    /// A project.
+    Project(String),
+    /// An image.
+    Image(String),
+    /// A pipeline.
+    Pipeline(PipelineId),
+    /// A build.
+    Build(BuildId),
+}
+
+impl std::fmt::Display for BudgetPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.pad("all"),
+            Self::Project(name) | Self::Image(name) => f.pad(name),
+            Self::Pipeline(id) => std::fmt::Display::fmt(id, f),
+            Self::Build(id) => std::fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+/// What happened to a budget in the period in which it was noted. Never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetNote {
+    /// When.
+    pub at: Timestamp,
+    /// The policy's name.
+    pub policy: String,
+    /// The budget's name.
+    pub budget: String,
+    /// To which part of it.
+    pub part: BudgetPart,
+    /// What.
+    pub what: BudgetNews,
+}
+
+/// What happened to a budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetNews {
+    /// People were warned that much of it is spent.
+    Warned,
+    /// Somebody approved more.
+    Approved {
+        /// How much more.
+        amount: Money,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
 }

@@ -120,7 +120,7 @@ pub struct Cancel {
     pub at: Timestamp,
     /// Who asked, and why.
     pub reason: String,
-    /// What the build will end as: `Canceled` or `TimedOut`.
+    /// What the build will end as: `Canceled`, `TimedOut` or `OverBudget`.
     pub result: BuildResult,
 }
 
@@ -140,6 +140,8 @@ pub enum BuildResult {
     InfraFailure,
     /// A build that it needs did not succeed.
     Skipped,
+    /// A budget had no more for it.
+    OverBudget,
 }
 
 impl BuildResult {
@@ -152,6 +154,7 @@ impl BuildResult {
             Self::TimedOut => "timed_out",
             Self::InfraFailure => "infra_failure",
             Self::Skipped => "skipped",
+            Self::OverBudget => "over_budget",
         }
     }
 }

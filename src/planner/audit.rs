@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Timestamp};
+use crate::model::{BuildId, MachineId, Money, Timestamp};
 
+use super::audit_limits::over_limits;
 use super::plan::{Action, Plan};
 use super::rest;
 use super::retire::is_held;
-use super::snapshot::{ImageIndex, MachineView, Phase, Queued, Snapshot};
+use super::slots::{launched, room, with_build};
+use super::snapshot::{ImageIndex, MachineView, Meter, Phase, Queued, Snapshot};
 
 /// A plan that must not be executed: the planner has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,14 @@ pub enum Violation {
         /// The machine.
         machine: MachineId,
     },
+    /// A build that asks for a machine of its own would share one, or get one that has run others.
+    #[error("{build} is placed on {machine}, which it would not have to itself")]
+    NotAlone {
+        /// The build.
+        build: BuildId,
+        /// The machine.
+        machine: MachineId,
+    },
     /// A build is placed on an image that cannot build it, or that is not current.
     #[error("{build} is placed on image {image}, which is not a candidate")]
     NotACandidate {
@@ -51,15 +61,25 @@ pub enum Violation {
     /// A machine with a build, or one that a person keeps, would be drained.
     #[error("{0} has a build or is held, and would be drained or put to sleep")]
     DrainsWork(MachineId),
-    /// The launches exceed a limit.
-    #[error("limit {limit:?} of {max} machines would be exceeded: {planned}")]
+    /// The plan exceeds a limit.
+    #[error("limit {limit:?} of {max} {quota} would be exceeded: {planned}")]
     OverLimit {
         /// The limit's name.
         limit: String,
+        /// What it counts.
+        quota: &'static str,
         /// Its value.
-        max: u32,
-        /// Machines after the plan.
-        planned: u32,
+        max: u64,
+        /// As many after the plan.
+        planned: u64,
+    },
+    /// The plan exceeds a budget.
+    #[error("budget {budget:?} would be exceeded by {by}")]
+    OverBudget {
+        /// The budget's name.
+        budget: String,
+        /// By how much, if all goes as badly as it may.
+        by: Money,
     },
 }
 
@@ -70,14 +90,21 @@ pub fn audit(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
         now,
         builds: BTreeSet::new(),
         machines: BTreeSet::new(),
-        launches: BTreeMap::new(),
+        taken: BTreeMap::new(),
         violations: Vec::new(),
     };
     for action in &plan.actions {
         check.action(action);
     }
-    check.limits();
+    check.violations.extend(over_limits(snapshot, plan, now));
     check.violations
+}
+
+const fn is_up_or_coming(phase: Phase) -> bool {
+    match phase {
+        Phase::Idle(_) | Phase::Busy | Phase::Coming { .. } => true,
+        Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => false,
+    }
 }
 
 impl Action {
@@ -91,12 +118,22 @@ impl Action {
     }
 }
 
+/// A machine as the actions so far leave it.
+#[derive(Clone, Copy)]
+struct Taken {
+    view: MachineView,
+    room: u32,
+    /// No build has ever been on it.
+    is_fresh: bool,
+}
+
 struct Check<'a> {
     snapshot: &'a Snapshot,
     now: Timestamp,
     builds: BTreeSet<BuildId>,
     machines: BTreeSet<MachineId>,
-    launches: BTreeMap<ImageIndex, u32>,
+    /// Machines that get builds, and what those leave of their room.
+    taken: BTreeMap<MachineId, Taken>,
     violations: Vec<Violation>,
 }
 
@@ -104,17 +141,21 @@ impl Check<'_> {
     fn action(&mut self, action: &Action) {
         match action {
             Action::Bind { build, machine, .. } => {
-                self.machine_once(*machine);
-                let free =
-                    |phase| matches!(phase, Phase::Idle(_) | Phase::Coming { claimed: false });
-                self.take(Some(*build), *machine, free);
+                if !self.taken.contains_key(machine) {
+                    self.machine_once(*machine);
+                    self.look(*machine, is_up_or_coming);
+                }
+                self.fill(*build, *machine);
             }
             Action::Wake { claim, machine, .. } => {
                 self.machine_once(*machine);
-                let build = claim.map(|claim| claim.0);
-                self.take(build, *machine, |phase| matches!(phase, Phase::Asleep(_)));
-                if let Some(machine) = self.snapshot.machines.get(machine) {
-                    *self.launches.entry(machine.image).or_default() += 1;
+                self.look(*machine, |phase| matches!(phase, Phase::Asleep(_)));
+                match (claim, self.taken.get(machine).copied()) {
+                    (Some((build, _)), _) => self.fill(*build, *machine),
+                    (None, Some(woken)) => {
+                        self.spare(*machine, woken.view.image, woken.view.version)
+                    }
+                    (None, None) => self.violations.push(Violation::NotFree(*machine)),
                 }
             }
             Action::GiveUp { build, .. } => {
@@ -133,15 +174,23 @@ impl Check<'_> {
                 machine,
                 image,
                 version,
+                market,
                 claim,
                 ..
             } => {
                 self.machine_once(*machine);
+                let slots = self.snapshot.image(*image).map_or(1, |view| view.slots);
+                let launch = (*image, *version, *market);
+                let launched = Taken {
+                    view: launched(launch, slots.max(1), Meter::default()),
+                    room: slots.max(1),
+                    is_fresh: true,
+                };
+                self.taken.insert(*machine, launched);
                 match claim {
-                    Some((build, _)) => self.build(*build, *image, *version),
+                    Some((build, _)) => self.fill(*build, *machine),
                     None => self.spare(*machine, *image, *version),
                 }
-                *self.launches.entry(*image).or_default() += 1;
             }
             Action::Drain { machine, .. } => {
                 self.machine_once(*machine);
@@ -161,32 +210,51 @@ impl Check<'_> {
         }
     }
 
-    fn take(&mut self, build: Option<BuildId>, id: MachineId, free: impl Fn(Phase) -> bool) {
-        let is_rested = |machine: &MachineView| {
-            let image = self.snapshot.image(machine.image);
-            machine.past.is_tidying
-                || image.is_some_and(|image| rest::must_rest(machine, image).is_some())
+    /// Takes note of a machine of the snapshot that is to get builds, if it is in the right phase.
+    fn look(&mut self, id: MachineId, is_right: impl Fn(Phase) -> bool) {
+        let Some(machine) = self.snapshot.machines.get(&id) else {
+            return;
         };
-        let free = |machine: &&MachineView| free(machine.phase) && !is_rested(machine);
-        let machine = self.snapshot.machines.get(&id).filter(free);
-        match (machine, build) {
-            (Some(machine), Some(build)) => {
-                self.shared(build, id, machine);
-                self.build(build, machine.image, machine.version);
-            }
-            (Some(machine), None) => self.spare(id, machine.image, machine.version),
-            (None, _) => self.violations.push(Violation::NotFree(id)),
+        let image = self.snapshot.image(machine.image);
+        let rests = image.is_some_and(|image| rest::must_rest(machine, image).is_some());
+        if !is_right(machine.phase) || machine.past.is_tidying || rests {
+            return;
         }
+        let room = image.map_or(0, |image| room(image, machine));
+        let is_without_work = machine.claims == 0;
+        let taken = Taken {
+            view: *machine,
+            // One without work takes one build, whatever it allows side by side.
+            room: room.max(u32::from(is_without_work && machine.phase != Phase::Busy)),
+            is_fresh: machine.builds_done == 0 && is_without_work,
+        };
+        self.taken.insert(id, taken);
     }
 
-    /// A build follows only what it may follow.
-    fn shared(&mut self, build: BuildId, machine: MachineId, view: &MachineView) {
+    /// Gives a machine a build.
+    fn fill(&mut self, build: BuildId, id: MachineId) {
+        let Some(taken) = self.taken.get(&id).copied().filter(|taken| taken.room > 0) else {
+            self.violations.push(Violation::NotFree(id));
+            return;
+        };
         let queued = self.snapshot.queued.get(&build);
         let class = queued.and_then(|queued| self.snapshot.classes.get(&queued.class));
-        if class.is_some_and(|class| !rest::may_follow(class, view)) {
-            let violation = Violation::NotShared { build, machine };
-            self.violations.push(violation);
+        let wants_fresh = class.is_some_and(|class| class.fresh);
+        let machine = id;
+        if wants_fresh && !taken.is_fresh {
+            self.violations.push(Violation::NotAlone { build, machine });
         }
+        if class.is_some_and(|class| !rest::may_follow(class, &taken.view)) {
+            self.violations
+                .push(Violation::NotShared { build, machine });
+        }
+        let after = Taken {
+            room: if wants_fresh { 0 } else { taken.room - 1 },
+            is_fresh: false,
+            view: class.map_or(taken.view, |class| with_build(class, taken.view)),
+        };
+        self.taken.insert(id, after);
+        self.build(build, taken.view.image, taken.view.version);
     }
 
     /// A machine to be at hand is of a current version.
@@ -230,31 +298,6 @@ impl Check<'_> {
             .is_some_and(|machine| without_work(machine.phase) && !is_held(machine, self.now));
         if !drainable {
             self.violations.push(Violation::DrainsWork(id));
-        }
-    }
-
-    fn limits(&mut self) {
-        for limit in &self.snapshot.limits {
-            let covered = |image: &ImageIndex| u32::from(limit.covers(*image));
-            let present: u32 = self
-                .snapshot
-                .machines
-                .values()
-                .filter(|m| !matches!(m.phase, Phase::Asleep(_)))
-                .map(|m| covered(&m.image))
-                .sum();
-            let launched: u32 = self
-                .launches
-                .iter()
-                .map(|(i, count)| covered(i) * count)
-                .sum();
-            if launched > 0 && present + launched > limit.machines {
-                self.violations.push(Violation::OverLimit {
-                    limit: limit.name.clone(),
-                    max: limit.machines,
-                    planned: present + launched,
-                });
-            }
         }
     }
 }

@@ -2,16 +2,16 @@
 
 use crate::model::{Reason, Reuse, Span, Timestamp};
 
-use super::snapshot::{Class, ImageView, MachineView, Phase};
+use super::snapshot::{Class, ImageView, MachineView, Past};
 
 /// How long a build waits for a machine that is being tidied up after another one, rather than have
 /// one launched: that takes milliseconds, or as long as a large directory takes to be removed, and a
 /// launch twenty seconds and more.
 const TIDY_PATIENCE: Span = Span::from_secs(10);
 
-/// Why an idle machine takes no further build, if it does not.
+/// Why a machine that is up takes no further build, if it does not.
 pub(super) fn must_rest(machine: &MachineView, image: &ImageView) -> Option<Reason> {
-    if !matches!(machine.phase, Phase::Idle(_)) {
+    if !machine.is_up() {
         return None;
     }
     if let Some(left) = machine.past.left {
@@ -23,7 +23,8 @@ pub(super) fn must_rest(machine: &MachineView, image: &ImageView) -> Option<Reas
     (machine.past.reuse == Reuse::Never && is_used(machine)).then_some(Reason::BuildCount)
 }
 
-/// Whether builds of a class may follow those that a machine has run: neither they nor those may mind.
+/// Whether builds of a class may follow those that a machine has run, or join those that it has:
+/// neither they nor those may mind.
 pub(super) fn may_follow(class: &Class, machine: &MachineView) -> bool {
     if !is_used(machine) {
         return true;
@@ -41,9 +42,20 @@ pub(super) fn tidy_until(idle_since: Timestamp) -> Timestamp {
     idle_since + TIDY_PATIENCE
 }
 
-/// Whether a build has run on it, or runs.
-fn is_used(machine: &MachineView) -> bool {
-    machine.builds_done > 0 || machine.phase == Phase::Busy
+/// What a machine's past is once it has been given a build of a class.
+pub(super) fn past_with(class: &Class, machine: &MachineView) -> Past {
+    let is_another = machine.project != Some(class.project);
+    let wanted = class.reuse.get(&machine.image).copied();
+    Past {
+        reuse: machine.past.reuse.stricter(wanted.unwrap_or_default()),
+        is_mixed: machine.past.is_mixed || (is_used(machine) && is_another),
+        ..machine.past
+    }
+}
+
+/// Whether a build has run on it, runs, or is to.
+const fn is_used(machine: &MachineView) -> bool {
+    machine.builds_done > 0 || machine.claims > 0
 }
 
 #[cfg(test)]
@@ -51,8 +63,8 @@ mod tests {
     use super::*;
     use crate::model::{BuildId, Full, Left, MachineId, Market, Rate, Resource, Usage};
     use crate::planner::{
-        Action, Blocked, Candidate, ClassId, ImageIndex, OfferingView, Past, ProjectIndex,
-        QueueKey, Snapshot, Violation, audit, plan,
+        Action, Blocked, Candidate, ClassId, ImageIndex, Meter, OfferingView, Past, Phase,
+        ProjectIndex, QueueKey, Snapshot, Violation, audit, plan,
     };
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
@@ -67,6 +79,7 @@ mod tests {
             available_after: None,
             zone: 0,
             place: 0,
+            vcpus: 2,
         };
         let image = ImageView {
             name: "only".to_owned(),
@@ -89,7 +102,10 @@ mod tests {
             phase: Phase::Idle(NOW - Span::from_secs(1)),
             created_at: NOW - Span::from_secs(600),
             builds_done: 1,
+            claims: 0,
+            free: 1,
             held_until: None,
+            meter: Meter::default(),
         };
         let candidate = Candidate {
             price: offering.price,

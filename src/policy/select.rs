@@ -102,4 +102,13 @@ impl Specificity {
             name: policy.name.clone(),
         }
     }
+
+    /// Whether only the names decide which of the two is the more specific.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let nameless = |of: &Self| Self {
+            name: String::new(),
+            ..of.clone()
+        };
+        nameless(self) == nameless(other)
+    }
 }

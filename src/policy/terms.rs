@@ -9,7 +9,7 @@ use crate::model::{
 
 use super::select::{Specificity, Subject, speaks_of};
 
-/// Idle time unless a policy says otherwise.
+/// Idle time where nothing is known that `auto` could be made of.
 pub const DEFAULT_IDLE_TIMEOUT: Span = Span::from_secs(5 * 60);
 /// What an hour of waiting is worth unless a policy says otherwise: a third of what a developer
 /// costs, for people do other things while they wait.
@@ -62,7 +62,7 @@ impl Terms {
     /// What holds where no policy says anything.
     pub fn built_in() -> Self {
         Self {
-            idle_timeout: IdleTimeout::After(DEFAULT_IDLE_TIMEOUT),
+            idle_timeout: IdleTimeout::Auto,
             value_of_wait: DEFAULT_VALUE_OF_WAIT,
             sleep: SleepKind::default(),
             max_asleep: DEFAULT_MAX_ASLEEP,
@@ -137,8 +137,8 @@ pub fn effective<'a>(
             s.asleep_timeout
         }),
         warm: merge.knob("warm", built_in.warm, |s| s.warm.clone()),
-        market: merge.knob("market", built_in.market, |s| s.market),
-        on_demand: merge.knob("on_demand", built_in.on_demand, |s| s.on_demand),
+        market: merge.knob("market.buy", built_in.market, |s| s.market),
+        on_demand: merge.knob("market.on_demand", built_in.on_demand, |s| s.on_demand),
         reuse: merge.knob("reuse.by", built_in.reuse, |s| s.reuse),
         max_lifetime: merge.knob("reuse.lifetime", built_in.max_lifetime, |s| s.max_lifetime),
         max_builds: merge.knob("reuse.builds", built_in.max_builds, |s| {

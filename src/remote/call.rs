@@ -105,6 +105,11 @@ impl Call {
         }
     }
 
+    /// Says something to the command; more may follow.
+    pub(super) async fn say(&self, text: String) -> Result<(), russh::Error> {
+        self.write.data_bytes(Bytes::from(text)).await
+    }
+
     /// Says something to the command, and that nothing follows.
     pub(super) async fn say_last(&self, text: &'static str) -> Result<(), russh::Error> {
         self.write

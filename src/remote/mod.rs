@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::model::{AttemptId, BuildSpec, Endpoint, Jump, Left, Secret, Span, Timestamp, Usage};
+use crate::model::{
+    AttemptId, BuildSpec, Endpoint, Jump, Left, MachineKeys, Secret, Span, Timestamp, Usage,
+};
 
 mod call;
 mod connection;
@@ -259,9 +261,10 @@ pub trait Session: Send + Sync + std::fmt::Debug {
         timeout: Span,
     ) -> Result<CommandOutput, RemoteError>;
 
-    /// Puts the runner on the machine, and learns how full it is; once per machine, before the first
-    /// `start`. A `start` that finds no runner does it by itself.
-    async fn prepare(&self) -> Result<Usage, RemoteError>;
+    /// Puts the runner on the machine, starts its lease, as `extend_lease` does, and learns how full
+    /// the machine is; once per machine, before the first `start`, which saves a round trip by using
+    /// the same shell. A `start` that finds no runner puts it there by itself.
+    async fn prepare(&self, lease: Span) -> Result<Usage, RemoteError>;
 
     /// Starts the attempt unless it has been started already, and follows its log from `from`.
     /// Repeating it is harmless until the attempt is discarded. A step that is stopped or killed
@@ -297,15 +300,10 @@ pub trait Session: Send + Sync + std::fmt::Debug {
     /// which travelled in the launch request are worth nothing any more. Everything else that is
     /// authorized stays so. Needs root, or `sudo` without a password.
     ///
-    /// The session goes on, but it cannot open a second connection, so it is best closed and
-    /// replaced by one with the new keys. Returns once the server presents its new key. After a lost
-    /// answer or a failure either pair of keys may be in force; repeating it is harmless.
-    async fn rekey(
-        &self,
-        host_private: &Secret,
-        host_public: &str,
-        client_public: &str,
-    ) -> Result<Rekey, RemoteError>;
+    /// The session goes on, and so does what runs over it: a server asks for keys at logins only.
+    /// Returns once the server presents its new key. After a lost answer or a failure either pair
+    /// of keys may be in force; repeating it is harmless.
+    async fn rekey(&self, new: &MachineKeys) -> Result<Rekey, RemoteError>;
 
     /// Waits until the machine's metadata service says that the machine is taken back; asks it
     /// every `interval`, on the machine, for as long as this is waited for. A service that does not

@@ -1,8 +1,7 @@
 # Puts the runner on the machine, together with what it must know of the machine. Sent to a shell's
-# standard input; @NAME@ and @RUNNER@ are filled in. Ends with the line `ready` and how full the machine
-# is: disk, inodes, memory, in percent.
-umask 077
-[ -d .dormouse ] || mkdir .dormouse || exit 73
+# standard input; @NAME@ and @RUNNER@ are filled in. What follows says `ready`, and the shell then
+# serves the first build: nothing here may change what a build would notice, the umask for one.
+[ -d .dormouse ] || mkdir -m 700 .dormouse || exit 73
 dm_file=.dormouse/@NAME@
 cat >"$dm_file.$$" <<'DORMOUSE_RUNNER_ENDS' || exit 73
 @RUNNER@
@@ -38,6 +37,3 @@ fi
   echo "dm_booted=$dm_booted"
   echo "dm_booted_id='$dm_booted_id'"
 } >>"$dm_file.$$" && mv -f "$dm_file.$$" "$dm_file" || exit 73
-. "./$dm_file"
-dm_room
-echo "ready $dm_disk $dm_inodes $dm_memory"

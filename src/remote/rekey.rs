@@ -9,7 +9,7 @@ use russh::keys::{PrivateKey, PublicKey, PublicKeyBase64};
 
 use super::script::quoted;
 use super::{Rekey, RemoteError, Target};
-use crate::model::Secret;
+use crate::model::MachineKeys;
 
 pub(super) const OPERATION: &str = "changing the keys";
 
@@ -20,12 +20,13 @@ const BECOME_ROOT: &str = include_str!("become_root.sh");
 ///
 /// # Errors
 /// [`RemoteError::Protocol`] when a key cannot be read.
-pub(super) fn script(
-    target: &Target,
-    host_private: &Secret,
-    host_public: &str,
-    client_public: &str,
-) -> Result<String, RemoteError> {
+pub(super) fn script(target: &Target, new: &MachineKeys) -> Result<String, RemoteError> {
+    let MachineKeys {
+        host_private,
+        host_public,
+        client_public,
+        ..
+    } = new;
     let public = |text: &str| PublicKey::from_openssh(text).map_err(|error| unusable(&error));
     let boot_client = PrivateKey::from_openssh(target.client_private.expose())
         .map_err(|error| unusable(&error))?;

@@ -65,6 +65,18 @@ pub(super) async fn open(
     operation: &'static str,
 ) -> Result<Opened, RemoteError> {
     let call = link.open_run(operation, script).await?;
+    follow(link, attempt, from, call, operation).await
+}
+
+/// Follows the run whose script was said to `call`, in a task of its own. Returns once the machine
+/// has answered.
+pub(super) async fn follow(
+    link: &Arc<Link>,
+    attempt: AttemptId,
+    from: u64,
+    call: Call,
+    operation: &'static str,
+) -> Result<Opened, RemoteError> {
     let (events, receiver) = mpsc::channel(EVENTS);
     let (answer, first_answer) = oneshot::channel();
     let follower = Follower {

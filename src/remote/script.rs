@@ -29,8 +29,18 @@ static RUNNER_NAME: LazyLock<String> = LazyLock::new(|| {
     format!("runner-{}", hexadecimal(&hash.finalize(), 6))
 });
 
-/// Puts the runner on the machine; prints `ready` and how full it is.
-pub(super) fn prepare() -> String {
+/// Says `ready` and how full the machine is: disk, inodes, memory, in percent. The runner is read in
+/// a shell of its own, for the one that says this serves the first build.
+const READY: &str = r#"(
+  . "./.dormouse/@NAME@"
+  dm_room
+  echo "ready $dm_disk $dm_inodes $dm_memory"
+) || exit 73
+"#;
+
+/// Puts the runner on the machine and starts its lease, if one is given; prints `ready` and how full
+/// the machine is.
+pub(super) fn prepare(first_lease: Option<Span>) -> String {
     // Read anew for every build, so without what only people read.
     let read_by_shells = |line: &&str| !line.is_empty() && !line.trim_start().starts_with('#');
     let runner: String = RUNNER
@@ -38,9 +48,14 @@ pub(super) fn prepare() -> String {
         .filter(read_by_shells)
         .flat_map(|line| [line.trim_start(), "\n"])
         .collect();
-    PREPARE
+    let mut script = PREPARE
         .replace("@NAME@", &RUNNER_NAME)
-        .replace("@RUNNER@\n", &runner)
+        .replace("@RUNNER@\n", &runner);
+    if let Some(length) = first_lease {
+        script.push_str(&lease(length));
+    }
+    script.push_str(&READY.replace("@NAME@", &RUNNER_NAME));
+    script
 }
 
 /// Starts an attempt, or follows it when it has been started.
@@ -77,7 +92,7 @@ pub(super) fn start(
 /// # Errors
 /// As `start`.
 pub fn conversation(attempt: AttemptId, build: &BuildSpec) -> Result<[String; 2], RemoteError> {
-    Ok([prepare(), start(attempt, build, 0)?])
+    Ok([prepare(None), start(attempt, build, 0)?])
 }
 
 /// Follows an attempt that was started earlier.
@@ -117,7 +132,7 @@ pub(super) const DISCARD: &str = "dm_discard\n";
 pub(super) fn lease(lease: Span) -> String {
     let seconds = lease.micros().div_ceil(1_000_000);
     format!(
-        "[ -d .dormouse ] || mkdir -m 700 .dormouse\nprintf '%s\\n' {seconds} >.dormouse/lease\n"
+        "[ -d .dormouse ] || mkdir -m 700 .dormouse\nprintf '%s\\n' {seconds} >.dormouse/lease || exit 73\n"
     )
 }
 
@@ -232,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_prepared_text_holds_the_runner_without_comments() {
-        let text = prepare();
+        let text = prepare(None);
         assert!(text.contains("\ndm_start() {\n") && text.contains("\ndm_discard() {\n"));
         assert!(!text.contains("@RUNNER@\n") && !text.contains("agentless"));
         assert!(!RUNNER.contains("DORMOUSE_RUNNER_ENDS"));
@@ -273,7 +288,7 @@ mod tests {
 
     fn prepared_home() -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
-        let output = shell(home.path(), prepare().as_bytes());
+        let output = shell(home.path(), prepare(None).as_bytes());
         assert!(output.stdout.starts_with(b"ready "), "{output:?}");
         home
     }

@@ -18,7 +18,7 @@ use super::{
     CommandOutput, Discarded, Notice, Probe, Rekey, Remote, RemoteError, Run, Session, Stop,
     Target, notice, rekey, room, script,
 };
-use crate::model::{AttemptId, BuildSpec, Secret, Span, Usage};
+use crate::model::{AttemptId, BuildSpec, MachineKeys, Span, Usage};
 
 /// For calls that only look or write a line: a machine under full load answers in a second or two.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +31,8 @@ const REKEY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Starting an SSH server anew takes some 20 ms on an idle machine.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(20);
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
+/// Kept of what a shell says while it prepares the machine.
+const ANSWER_BYTES: usize = 64 * 1024;
 /// For the second connection to a machine that has let us in once.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -50,9 +52,13 @@ impl Remote for Ssh {
         let main = Connection::open(target, &self.jumps, timeout.to_std()).await?;
         Ok(Arc::new(SshSession {
             link: Arc::new(Link {
-                target: target.clone(),
+                doors: Mutex::new(Doors {
+                    known: target.clone(),
+                    next: None,
+                }),
                 jumps: Arc::clone(&self.jumps),
                 main,
+                prepared: Mutex::new(None),
                 spare: tokio::sync::Mutex::new(None),
                 runs: AtomicUsize::new(0),
                 listening: Mutex::new(HashMap::new()),
@@ -69,7 +75,7 @@ struct SshSession {
 
 /// The connections to one machine.
 pub(super) struct Link {
-    target: Target,
+    doors: Mutex<Doors>,
     jumps: Arc<Jumps>,
     /// Carries the runs, and everything else while no run is followed.
     main: Connection,
@@ -77,10 +83,20 @@ pub(super) struct Link {
     /// of a run stalls, its connection stalls, and a stop must get through just then. Opened when
     /// first needed.
     spare: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// The shell that has prepared the machine and listens for the first run.
+    prepared: Mutex<Option<Call>>,
     /// Runs that are followed.
     runs: AtomicUsize,
     /// The shells that have run an attempt and wait for the word to discard it.
     listening: Mutex<HashMap<AttemptId, Call>>,
+}
+
+/// How further connections are opened.
+struct Doors {
+    /// With the keys that are known to be in force.
+    known: Target,
+    /// With those that may be by now.
+    next: Option<Target>,
 }
 
 impl std::fmt::Debug for Link {
@@ -124,6 +140,56 @@ impl Link {
         self.runs.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Opens a shell that puts the runner on the machine; it listens for more once that is done.
+    async fn prepare(&self, lease: Option<Span>) -> Result<(Call, Usage), RemoteError> {
+        const OPERATION: &str = "preparing the machine";
+        let mut call = self.open_run(OPERATION, script::prepare(lease)).await?;
+        let usage = tokio::time::timeout(CALL_TIMEOUT, self.until_ready(OPERATION, &mut call))
+            .await
+            .unwrap_or_else(|_| Err(self.main.lost(OPERATION, &"no answer in time")))?;
+        Ok((call, usage))
+    }
+
+    async fn until_ready(
+        &self,
+        operation: &'static str,
+        call: &mut Call,
+    ) -> Result<Usage, RemoteError> {
+        let (mut answer, mut complaints) = (Vec::new(), String::new());
+        loop {
+            match call.hear().await {
+                // What a login shell prints of its own accord comes before.
+                Heard::Output(bytes) if answer.len() < ANSWER_BYTES => {
+                    answer.extend_from_slice(&bytes);
+                    if answer.ends_with(b"\n")
+                        && let Some(usage) = room::read_ready(&answer)
+                    {
+                        return Ok(usage);
+                    }
+                }
+                Heard::Line(line) if complaints.len() < ANSWER_BYTES => {
+                    complaints.push_str(&line);
+                    complaints.push(' ');
+                }
+                Heard::Output(_) | Heard::Line(_) => {}
+                Heard::Exited(status) => {
+                    return Err(failed(operation, status, complaints.as_bytes()));
+                }
+                Heard::Closed => {
+                    return Err(self.lost(operation, "the channel closed without a result"));
+                }
+            }
+        }
+    }
+
+    fn take_prepared(&self) -> Option<Call> {
+        self.prepared_lock().take()
+    }
+
+    fn prepared_lock(&self) -> MutexGuard<'_, Option<Call>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps the shell of a finished attempt for its `discard`.
     pub(super) fn keep_listening(&self, attempt: AttemptId, call: Call) {
         self.listening().insert(attempt, call);
@@ -165,10 +231,7 @@ impl Link {
         let output = self
             .command(operation, script::SHELL, stdin, timeout)
             .await?;
-        match output.status {
-            Some(0) => Ok(output.stdout),
-            status => Err(failed(operation, status, &output.stderr)),
-        }
+        succeeded(operation, output)
     }
 
     async fn command(
@@ -186,26 +249,65 @@ impl Link {
                 talk(&spare, operation, command, stdin).await
             }
         };
+        self.in_time(operation, timeout, talk).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        operation: &'static str,
+        timeout: Duration,
+        talk: impl Future<Output = Result<T, RemoteError>>,
+    ) -> Result<T, RemoteError> {
         tokio::time::timeout(timeout, talk)
             .await
             .unwrap_or_else(|_| Err(self.main.lost(operation, &"no answer in time")))
     }
 
+    /// Changes the keys. On the main connection, even while a run is followed: it can wait for a
+    /// stalled reader, and is not worth a login.
+    async fn rekey(&self, new: &MachineKeys) -> Result<Rekey, RemoteError> {
+        let known = self.doors().known.clone();
+        let script = rekey::script(&known, new)?;
+        let renewed = Target {
+            client_private: new.client_private.clone(),
+            host_public: new.host_public.clone(),
+            ..known
+        };
+        self.doors().next = Some(renewed.clone());
+        let operation = rekey::OPERATION;
+        let talk = talk(&self.main, operation, script::SHELL, Bytes::from(script));
+        let output = self.in_time(operation, REKEY_TIMEOUT, talk).await?;
+        let rekeyed = rekey::read(&succeeded(operation, output)?)?;
+        match rekeyed {
+            Rekey::Done => {
+                self.await_host_key(&renewed).await?;
+                *self.doors() = Doors {
+                    known: renewed,
+                    next: None,
+                };
+            }
+            Rekey::NotAllowed | Rekey::NotSupported => self.doors().next = None,
+        }
+        Ok(rekeyed)
+    }
+
     /// Waits until the server presents another host key than it did: it takes milliseconds to start
     /// anew, in which it may present the old one or listen not at all.
-    async fn await_host_key(&self, host_public: &str) -> Result<(), RemoteError> {
-        let target = Target {
-            host_public: host_public.to_owned(),
-            ..self.target.clone()
-        };
+    async fn await_host_key(&self, target: &Target) -> Result<(), RemoteError> {
         let deadline = Instant::now() + RESTART_TIMEOUT;
         loop {
-            match Connection::check_host_key(&target, &self.jumps, RESTART_TIMEOUT).await {
+            // At once it would only be told the old one.
+            tokio::time::sleep(RESTART_PAUSE).await;
+            match Connection::check_host_key(target, &self.jumps, RESTART_TIMEOUT).await {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => tokio::time::sleep(RESTART_PAUSE).await,
+                Err(_) => {}
             }
         }
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn spare(&self) -> Result<Arc<Connection>, RemoteError> {
@@ -213,9 +315,27 @@ impl Link {
         if let Some(open) = spare.as_ref().filter(|connection| connection.is_open()) {
             return Ok(Arc::clone(open));
         }
-        let fresh = Arc::new(Connection::open(&self.target, &self.jumps, SPARE_TIMEOUT).await?);
+        let fresh = Arc::new(self.open_spare().await?);
         *spare = Some(Arc::clone(&fresh));
         Ok(fresh)
+    }
+
+    async fn open_spare(&self) -> Result<Connection, RemoteError> {
+        let (known, next) = {
+            let doors = self.doors();
+            (doors.known.clone(), doors.next.clone())
+        };
+        match (
+            Connection::open(&known, &self.jumps, SPARE_TIMEOUT).await,
+            next,
+        ) {
+            // The keys are being changed just now, or were before the answer was lost.
+            (
+                Err(RemoteError::WrongHostKey { .. } | RemoteError::LoginRefused { .. }),
+                Some(next),
+            ) => Connection::open(&next, &self.jumps, SPARE_TIMEOUT).await,
+            (opened, _) => opened,
+        }
     }
 }
 
@@ -229,6 +349,14 @@ async fn talk(
     call.collect()
         .await
         .ok_or_else(|| connection.lost(operation, &"the channel closed without a result"))
+}
+
+/// What a script of ours printed, which must succeed.
+fn succeeded(operation: &'static str, output: CommandOutput) -> Result<Vec<u8>, RemoteError> {
+    match output.status {
+        Some(0) => Ok(output.stdout),
+        status => Err(failed(operation, status, &output.stderr)),
+    }
 }
 
 fn failed(operation: &'static str, status: Option<u32>, stderr: &[u8]) -> RemoteError {
@@ -255,13 +383,10 @@ impl Session for SshSession {
             .await
     }
 
-    async fn prepare(&self) -> Result<Usage, RemoteError> {
-        let operation = "preparing the machine";
-        let answer = self
-            .link
-            .call(operation, script::prepare(), CALL_TIMEOUT)
-            .await?;
-        room::read_ready(&answer).ok_or_else(|| failed(operation, Some(0), &answer))
+    async fn prepare(&self, lease: Span) -> Result<Usage, RemoteError> {
+        let (shell, usage) = self.link.prepare(Some(lease)).await?;
+        *self.link.prepared_lock() = Some(shell);
+        Ok(usage)
     }
 
     async fn start(
@@ -270,15 +395,31 @@ impl Session for SshSession {
         build: Arc<BuildSpec>,
         from: u64,
     ) -> Result<Run, RemoteError> {
+        const OPERATION: &str = "starting";
         let script = script::start(attempt, &build, from)?;
-        let opened = run::open(&self.link, attempt, from, script.clone(), "starting").await?;
+        if let Some(shell) = self.link.take_prepared()
+            && shell.say(script.clone()).await.is_ok()
+        {
+            match run::follow(&self.link, attempt, from, shell, OPERATION).await {
+                Ok(Opened::Run(run)) => return Ok(run),
+                // Somebody ended that shell, or took the runner away: another one does as well.
+                Ok(Opened::Unprepared | Opened::Absent) => {}
+                Err(_) if self.link.is_open() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let opened = run::open(&self.link, attempt, from, script.clone(), OPERATION).await?;
         let Opened::Unprepared = opened else {
-            return opened.into_run("starting");
+            return opened.into_run(OPERATION);
         };
-        self.prepare().await?;
-        run::open(&self.link, attempt, from, script, "starting")
+        let (shell, _) = self.link.prepare(None).await?;
+        shell
+            .say(script)
+            .await
+            .map_err(|error| self.link.lost(OPERATION, &error.to_string()))?;
+        run::follow(&self.link, attempt, from, shell, OPERATION)
             .await?
-            .into_run("starting")
+            .into_run(OPERATION)
     }
 
     async fn follow(&self, attempt: AttemptId, from: u64) -> Result<Run, RemoteError> {
@@ -319,7 +460,7 @@ impl Session for SshSession {
         let output = self.ask_to_discard(operation, attempt).await?;
         let output = if output.status == Some(script::NO_RUNNER) {
             // Somebody has removed all that is ours, which does not end a process.
-            self.prepare().await?;
+            drop(self.link.prepare(None).await?);
             self.ask_to_discard(operation, attempt).await?
         } else {
             output
@@ -338,23 +479,8 @@ impl Session for SshSession {
             .map(drop)
     }
 
-    async fn rekey(
-        &self,
-        host_private: &Secret,
-        host_public: &str,
-        client_public: &str,
-    ) -> Result<Rekey, RemoteError> {
-        let target = &self.link.target;
-        let script = rekey::script(target, host_private, host_public, client_public)?;
-        let answer = self
-            .link
-            .call(rekey::OPERATION, script, REKEY_TIMEOUT)
-            .await?;
-        let rekeyed = rekey::read(&answer)?;
-        if rekeyed == Rekey::Done {
-            self.link.await_host_key(host_public).await?;
-        }
-        Ok(rekeyed)
+    async fn rekey(&self, new: &MachineKeys) -> Result<Rekey, RemoteError> {
+        self.link.rekey(new).await
     }
 
     async fn await_notice(
@@ -373,6 +499,7 @@ impl Session for SshSession {
 
     async fn close(&self) {
         self.link.listening().clear();
+        drop(self.link.take_prepared());
         self.link.main.close().await;
         if let Some(spare) = self.link.spare.lock().await.take() {
             spare.close().await;

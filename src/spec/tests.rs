@@ -174,7 +174,7 @@ fn the_documentation_is_true() {
             .iter()
             .map(|text| policy(text).0)
             .collect::<Vec<_>>(),
-        ["default"]
+        ["web", "budgeted", "around-the-clock"]
     );
 }
 

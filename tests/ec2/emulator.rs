@@ -16,7 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// An account with nothing in it.
 pub(crate) struct Emulator {
     child: Child,
-    ready: Value,
+    /// What the lab says of itself.
+    pub(crate) ready: Value,
     runtime: Runtime,
     client: Client,
     _directory: TempDir,

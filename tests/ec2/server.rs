@@ -15,11 +15,11 @@ use crate::emulator::{Emulator, wait_for};
 pub(crate) struct Server {
     pub(crate) lab: Emulator,
     directory: TempDir,
-    process: Option<Process>,
+    pub(crate) process: Option<Process>,
 }
 
-struct Process {
-    child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     url: String,
 }
 

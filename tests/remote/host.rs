@@ -80,6 +80,9 @@ impl Drop for Running {
     }
 }
 
+/// Longer than any test.
+const LEASE: Span = Span::from_secs(600);
+
 impl Host {
     pub(crate) async fn start(server: Server, shell: Shell) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -112,7 +115,7 @@ impl Host {
             running,
             _directory: directory,
         };
-        host.session.prepare().await.unwrap();
+        host.session.prepare(LEASE).await.unwrap();
         host.persuade(shell.beliefs).await;
         host
     }
@@ -215,6 +218,8 @@ pub(crate) fn launch_request(
         ready: None,
         probes: std::collections::BTreeMap::new(),
         boot_timeout: Span::from_secs(60),
+        slots: 1,
+        billing: None,
     };
     let image = Image {
         name: "image".to_owned(),

@@ -15,5 +15,6 @@ mod jump;
 mod local;
 mod login;
 mod notice;
+mod prepared;
 mod rekey;
 mod run;

@@ -34,9 +34,7 @@ shells! {
 }
 
 async fn rekey(session: &dyn Session, keys: &MachineKeys) -> Result<Rekey, RemoteError> {
-    session
-        .rekey(&keys.host_private, &keys.host_public, &keys.client_public)
-        .await
+    session.rekey(keys).await
 }
 
 async fn works(session: &dyn Session) -> bool {
@@ -118,6 +116,9 @@ async fn new_keys_let_in_and_old_ones_do_not(shell: Shell) {
         .filter(|name| name.contains(".dormouse") || name.contains(".before"))
         .collect();
     assert_eq!(files, [""; 0]);
+
+    // The session opens its second connection with the new key: what is not about a run goes there.
+    assert!(works(host.session.as_ref()).await);
 
     // The run under way has noticed nothing, and again is harmless.
     fs::write(host.directory(attempt).join("work/go"), "").unwrap();

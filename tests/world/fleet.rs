@@ -39,6 +39,34 @@ fn ids(world: &World) -> Vec<BuildId> {
     ids
 }
 
+/// What the store has of the keys of machines that are not gone.
+fn all_keys(world: &World) -> Vec<MachineKeys> {
+    let machines = world.machines().into_iter();
+    let keys = machines.map(|m| world.read(async |store| store.machine_keys(m.id).await));
+    keys.map(|keys| keys.unwrap().unwrap()).collect()
+}
+
+/// Every machine has keys of its own, which let in, and nothing else is remembered of any.
+fn all_have_their_own_keys(world: &World, what: &str) {
+    let keys = all_keys(world);
+    let hosts: BTreeSet<_> = keys.iter().map(|keys| &keys.host_public).collect();
+    assert_eq!(hosts.len(), keys.len(), "{what}: keys are shared");
+    for keys in &keys {
+        assert!(!keys.is_shared && keys.next.is_none(), "{what}: {keys:?}");
+        assert!(keys.host_private.expose().is_empty(), "{what}");
+    }
+    // Whoever connects now has to use what is stored.
+    world.remote.cut(None);
+    world.submit(&many(keys.len(), "echo again"));
+    world.until_done();
+    all_succeed_at_once(world, what);
+    assert_eq!(
+        world.machines().len(),
+        keys.len(),
+        "{what}: machines are kept"
+    );
+}
+
 fn all_succeed_at_once(world: &World, what: &str) {
     for id in ids(world) {
         assert_eq!(world.result(id).0, Success, "{what}: {}", world.picture());
@@ -60,11 +88,9 @@ fn a_hundred_equal_builds_are_one_call_and_a_hundred_machines() {
     let machines = world.machines();
     let instances: BTreeSet<_> = machines.iter().map(|m| m.state.instance()).collect();
     assert_eq!((machines.len(), instances.len()), (100, 100));
-    let keys: Vec<MachineKeys> = machines
-        .iter()
-        .map(|m| world.read(async |store| store.machine_keys(m.id).await))
-        .map(|keys| keys.unwrap().unwrap())
-        .collect();
+    // Nobody waits for this.
+    world.advance(secs(5));
+    let keys = all_keys(&world);
     let hosts: BTreeSet<_> = keys.iter().map(|keys| &keys.host_public).collect();
     let clients: BTreeSet<_> = keys.iter().map(|keys| &keys.client_public).collect();
     assert_eq!((hosts.len(), clients.len()), (100, 100), "keys are shared");
@@ -294,7 +320,9 @@ fn keys_that_cannot_be_changed_are_kept_and_that_is_said() {
         world.remote.answer_rekeys(answer);
         world.submit(&many(2, "echo done"));
         world.until_done();
+        world.advance(secs(5));
         all_succeed_at_once(&world, "with shared keys");
+        assert!(all_keys(&world).iter().all(|keys| keys.next.is_none()));
         for machine in world.machines() {
             let said = world.messages(&Subject::Machine(machine.id));
             assert!(
@@ -312,12 +340,101 @@ fn keys_whose_change_was_not_confirmed_cost_no_attempt() {
     for trouble in [CallTrouble::LostBefore, CallTrouble::LostAfter] {
         for calls in 0..5 {
             let world = World::with_fleet(&[LINUX]);
-            world.submit(&many(2, "echo done"));
-            world.advance(secs(4));
+            world.submit(&many(2, "sleep 10s"));
+            world.until_word(ids(&world)[0], "running");
             world.remote.let_calls_through(calls);
             world.remote.trouble_calls([trouble; 2]);
             world.until_done();
-            all_succeed_at_once(&world, &format!("{trouble:?} after {calls}"));
+            let what = format!("{trouble:?} after {calls}");
+            all_succeed_at_once(&world, &what);
+            all_have_their_own_keys(&world, &what);
+        }
+    }
+}
+
+#[test]
+fn a_first_step_does_not_wait_for_keys() {
+    let world = World::with_fleet(&[LINUX]);
+    world.remote.rekeys_take(secs(20));
+    let begun = world.now();
+    world.submit(&many(2, "sleep 2s"));
+    for id in ids(&world) {
+        world.until_word(id, "running");
+    }
+    let waited = world.now().since(begun + secs(5));
+    assert!(waited < secs(1), "waited for {waited}");
+    // The builds are over before the change is.
+    world.until_done();
+    assert!(all_keys(&world).iter().all(|keys| keys.is_shared));
+    world.advance(secs(30));
+    all_have_their_own_keys(&world, "a slow change");
+}
+
+#[test]
+fn a_connection_lost_in_the_middle_of_a_change_of_keys_costs_no_attempt() {
+    // The machine is ready after 5 s, and from 6 to 10 s neither pair lets in.
+    for millis in [6_100, 7_000, 9_500] {
+        let world = World::with_fleet(&[LINUX]);
+        world.remote.rekeys_take(secs(4));
+        world.submit(&many(2, "sleep 20s"));
+        world.advance(Span::from_millis(millis));
+        assert!(world.remote.cut(None) > 0);
+        world.until_done();
+        let what = format!("cut after {millis} ms");
+        all_succeed_at_once(&world, &what);
+        all_have_their_own_keys(&world, &what);
+    }
+}
+
+#[test]
+fn a_machine_that_ends_before_its_keys_are_changed_leaves_nothing() {
+    let world = World::with_fleet(&[LINUX]);
+    world.apply_policy("name: default\nreuse: { builds: 1 }\n");
+    world.remote.rekeys_take(secs(20));
+    world.submit(&many(2, "sleep 2s"));
+    world.until_done();
+    world.advance(secs(60));
+    all_succeed_at_once(&world, "ended machines");
+    assert!(world.machines().is_empty(), "{}", world.picture());
+    for machine in world.all_machines() {
+        let keys = world.read(async |store| store.machine_keys(machine.id).await);
+        assert_eq!(keys.unwrap(), None);
+        let said = world.messages(&Subject::Machine(machine.id));
+        assert!(!said.iter().any(|m| m.contains("keys")), "{said:?}");
+    }
+}
+
+#[test]
+fn a_change_of_keys_survives_a_kill_at_any_moment() {
+    // The machines are ready after 5 s; the change begins 1 s later and takes effect 2 s after that.
+    for millis in [5_100, 5_500, 6_100, 7_000, 7_990, 8_000, 8_050, 9_000] {
+        let mut world = World::with_fleet(&[LINUX]);
+        world.remote.rekeys_take(secs(2));
+        world.submit(&many(2, "sleep 20s"));
+        world.advance(Span::from_millis(millis));
+        world.kill();
+        world.advance_dead(secs(1));
+        world.restart();
+        world.until_done();
+        let what = format!("killed after {millis} ms");
+        all_succeed_at_once(&world, &what);
+        world.advance(secs(10));
+        all_have_their_own_keys(&world, &what);
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_any_commit_of_a_change_of_keys_loses_no_machine() {
+    for trouble in [CommitTrouble::NotWritten, CommitTrouble::Written] {
+        for place in 0..8 {
+            let world = World::with_fleet(&[LINUX]);
+            world.submit(&many(2, "sleep 20s"));
+            world.advance(secs(5));
+            world.store().trouble_after(place, trouble);
+            world.until_done();
+            let what = format!("{trouble:?} at {place}");
+            world.advance(secs(10));
+            all_have_their_own_keys(&world, &what);
         }
     }
 }

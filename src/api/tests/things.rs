@@ -181,6 +181,9 @@ pub(super) fn machine(bits: u128) -> Machine {
         builds_done: 4,
         billed_until: NOW - Span::from_secs(1_800),
         billed: Money::from_micros(1_800_000),
+        at_most: None,
+        billing: crate::model::Billing::default(),
+        boot: None,
         hold: None,
         record: crate::model::Record::default(),
         rev: 0,
@@ -207,6 +210,8 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
         ready: None,
         probes: BTreeMap::from([("python".to_owned(), "python3 -V".to_owned())]),
         boot_timeout: Span::from_secs(120),
+        slots: 1,
+        billing: None,
     };
     Image {
         name: name.to_owned(),

@@ -89,7 +89,8 @@ impl Driver {
             | BuildResult::Failure
             | BuildResult::Canceled
             | BuildResult::InfraFailure
-            | BuildResult::Skipped => Outcome::Canceled,
+            | BuildResult::Skipped
+            | BuildResult::OverBudget => Outcome::Canceled,
         };
         self.stop_all(outcome, cancel.reason);
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::books::{Draft, MachineAfter, end_attempt};
 use crate::logs::LogError;
-use crate::model::{AttemptId, Change, Cursor, Extent, MachineId, Outcome, StepRecord};
+use crate::model::{
+    AttemptId, Change, Cursor, Extent, MachineId, MachineState, Outcome, StepRecord,
+};
 
 use super::super::engine::{Engine, chain};
 use super::{Driver, End};
@@ -126,11 +128,23 @@ async fn leave(
     (attempt, machine): (AttemptId, MachineId),
     after: MachineAfter,
 ) {
+    let is_ending = {
+        let books = engine.books();
+        let state = books.machines.get(&machine).map(|m| &m.state);
+        matches!(state, Some(MachineState::Draining { .. }))
+    };
+    // Also if it was to end before, and has waited for this one.
+    if is_ending {
+        engine.end_machine_now(machine);
+        return;
+    }
     match after {
-        MachineAfter::Idle => Arc::clone(engine).tidy(machine, attempt).await,
+        // One that is to end goes on with its other builds first, and what is left would be theirs.
+        MachineAfter::Idle | MachineAfter::Drain(_) => {
+            Arc::clone(engine).tidy(machine, attempt).await;
+        }
         // Nothing ran on it.
         MachineAfter::Asleep => {}
-        MachineAfter::Drain(_) => engine.end_machine_now(machine),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{Ended, Run};
 use super::{Ground, Host};
-use crate::model::{AttemptId, BuildSpec, Left, Usage};
+use crate::model::{AttemptId, BuildSpec, Left, Span, Timestamp, Usage};
 use crate::remote::{Discarded, Notice, Rekey};
 
 /// What happens to one call on a session.
@@ -57,11 +57,21 @@ struct State {
     links: Vec<(SocketAddr, CancellationToken)>,
     calls: VecDeque<Option<CallTrouble>>,
     /// Keys that were replaced, by machine.
-    rekeyed: BTreeMap<String, PublicKeys>,
+    rekeyed: BTreeMap<String, KeyChange>,
     /// What machines say to a change of keys.
     rekeying: Rekey,
+    /// How long they take for it.
+    rekey_span: Span,
     /// Notices that were given, by machine.
     notices: BTreeMap<String, Notice>,
+}
+
+/// A change of a machine's keys: at once for the one that lets in, in the end for the other.
+#[derive(Debug, Clone)]
+struct KeyChange {
+    host_before: String,
+    keys: PublicKeys,
+    done: Timestamp,
 }
 
 /// The public halves of a machine's keys.
@@ -99,6 +109,12 @@ impl SimulatedRemote {
     /// Whether machines let their keys be changed: [`Rekey::Done`] until something else is said.
     pub fn answer_rekeys(&self, answer: Rekey) {
         self.state().rekeying = answer;
+    }
+
+    /// How long machines take from now on to change their keys. All the while they let in with the
+    /// new key only, and present the old one.
+    pub fn rekeys_take(&self, span: Span) {
+        self.state().rekey_span = span;
     }
 
     /// The machine at an address learns that it is taken back; whether there is one.
@@ -222,18 +238,31 @@ impl SimulatedRemote {
         self.state().calls.pop_front().flatten()
     }
 
-    /// The keys of a machine, if they were replaced.
+    /// The keys of a machine, if they were replaced or are being replaced.
     pub(super) fn rekeyed(&self, host: &Host) -> Option<PublicKeys> {
-        self.state().rekeyed.get(&host.name).cloned()
+        let change = self.state().rekeyed.get(&host.name).cloned()?;
+        let mut keys = change.keys;
+        if self.ground.now() < change.done {
+            keys.host = change.host_before;
+        }
+        Some(keys)
     }
 
-    /// Replaces the keys of a machine, if machines allow that.
-    pub(super) fn rekey(&self, host: &Host, keys: PublicKeys) -> Rekey {
+    /// Begins to replace the keys of a machine, if machines allow that, and when it will be done.
+    pub(super) fn rekey(&self, host: &Host, keys: PublicKeys) -> (Rekey, Timestamp) {
+        let before = self.rekeyed(host).map(|keys| keys.host);
+        let host_before = before.unwrap_or_else(|| host.host_public.clone());
         let mut state = self.state();
+        let done = self.ground.now() + state.rekey_span;
         if state.rekeying == Rekey::Done {
-            state.rekeyed.insert(host.name.clone(), keys);
+            let change = KeyChange {
+                host_before,
+                keys,
+                done,
+            };
+            state.rekeyed.insert(host.name.clone(), change);
         }
-        state.rekeying
+        (state.rekeying, done)
     }
 
     /// The notice that a machine was given.
@@ -264,6 +293,7 @@ impl Default for State {
             calls: VecDeque::new(),
             rekeyed: BTreeMap::new(),
             rekeying: Rekey::Done,
+            rekey_span: Span::ZERO,
             notices: BTreeMap::new(),
         }
     }

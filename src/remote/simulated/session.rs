@@ -13,7 +13,7 @@ use super::Host;
 use super::machines::{CallTrouble, PublicKeys, SimulatedRemote};
 use super::run::{Ended, Run as Model};
 use super::shell::{self, Command};
-use crate::model::{AttemptId, BuildSpec, Secret, Span, Usage};
+use crate::model::{AttemptId, BuildSpec, MachineKeys, Secret, Span, Usage};
 use crate::remote::{
     CommandOutput, Discarded, Notice, Probe, Rekey, Remote, RemoteError, Run, RunEvent, Session,
     Stop, Target,
@@ -177,9 +177,10 @@ impl Session for Link {
         Ok(output)
     }
 
-    async fn prepare(&self) -> Result<Usage, RemoteError> {
+    async fn prepare(&self, lease: Span) -> Result<Usage, RemoteError> {
         const OPERATION: &str = "preparing the machine";
         let answer = self.call(OPERATION)?;
+        self.machines.ground.extend_lease(self.address, lease);
         self.answer(answer, OPERATION)?;
         Ok(self.machines.usage(&self.host))
     }
@@ -249,19 +250,20 @@ impl Session for Link {
         self.answer(answer, OPERATION)
     }
 
-    async fn rekey(
-        &self,
-        _host_private: &Secret,
-        host_public: &str,
-        client_public: &str,
-    ) -> Result<Rekey, RemoteError> {
+    async fn rekey(&self, new: &MachineKeys) -> Result<Rekey, RemoteError> {
         const OPERATION: &str = "changing the keys";
         let answer = self.call(OPERATION)?;
         let keys = PublicKeys {
-            host: host_public.to_owned(),
-            client: client_public.to_owned(),
+            host: new.host_public.clone(),
+            client: new.client_public.clone(),
         };
-        let rekeyed = self.machines.rekey(&self.host, keys);
+        // The machine goes through with it, whatever becomes of the session.
+        let (rekeyed, done) = self.machines.rekey(&self.host, keys);
+        let ground = &self.machines.ground;
+        ground.sleep(done.since(ground.now())).await;
+        if !self.stands() {
+            return Err(self.lost(OPERATION));
+        }
         self.answer(answer, OPERATION)?;
         Ok(rekeyed)
     }
@@ -399,7 +401,7 @@ const fn offset(event: &RunEvent) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, MachineId, MachineKeys, Timestamp};
+    use crate::model::{Endpoint, MachineId, Timestamp};
     use crate::remote::machine_keys;
     use crate::remote::simulated::Ground;
 
@@ -450,7 +452,7 @@ mod tests {
         let machines = SimulatedRemote::new(Arc::new(One(old.clone())));
         let login = async |keys: &MachineKeys| machines.connect(&target(keys), Span::ZERO).await;
         let session = login(&old).await.unwrap();
-        let rekey = || session.rekey(&new.host_private, &new.host_public, &new.client_public);
+        let rekey = || session.rekey(&new);
         machines.answer_rekeys(Rekey::NotAllowed);
         assert_eq!(rekey().await, Ok(Rekey::NotAllowed));
         assert!(login(&old).await.is_ok());

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, BootRecord, Build, BuildId, BuildResult, BuildSpec,
-    BuildState, Cancel, Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint,
-    Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch,
-    LaunchId, Left, LineMark, Login, Machine, MachineId, MachineKeys, MachineState, Market,
-    MarketChoice, Money, Operator, Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool,
-    Rate, Reason, Record, Requirement, Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord,
-    Subject, Tariff, Timestamp, Token, TokenId, TokenRole, Usage,
+    Attempt, AttemptId, AttemptState, Billing, Boot, BootRecord, Build, BuildId, BuildResult,
+    BuildSpec, BuildState, Cancel, Capabilities, CapabilityValue, Category, Claims, Constraint,
+    Cursor, Endpoint, Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState,
+    InstanceId, Launch, LaunchId, Left, LineMark, Login, Machine, MachineId, MachineKeys,
+    MachineState, Market, MarketChoice, Money, Operator, Outcome, PackId, Pipeline, PipelineId,
+    Policy, PolicySpec, Pool, Rate, Reason, Record, Requirement, Secret, Shape, ShapeWish,
+    SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token, TokenId, TokenRole,
+    Usage,
 };
 
 /// Makes sample values; the same numbers give the same values.
@@ -257,6 +258,16 @@ impl Samples {
             builds_done: 3,
             billed_until: time(20),
             billed: Money::from_micros(-42),
+            at_most: None,
+            billing: Billing {
+                quantum: Span::from_secs(3_600),
+                minimum: Span::from_secs(60),
+            },
+            boot: Some(Boot {
+                at: time(20),
+                took: Span::from_secs(40),
+                was_asleep: true,
+            }),
             hold: Some(Hold {
                 owner: "bob".to_owned(),
                 reason: NASTY.to_owned(),
@@ -284,16 +295,19 @@ impl Samples {
         };
         let claim = (build_id(n), attempt_id(n));
         match n % 9 {
-            0 => MachineState::Intended { claim: Some(claim) },
+            0 => MachineState::Intended {
+                claims: claim.into(),
+            },
             1 => MachineState::Booting {
                 instance,
-                claim: None,
+                claims: Claims::default(),
             },
             2 => MachineState::Idle { instance, endpoint },
             3 => MachineState::Busy {
                 instance,
                 endpoint,
-                claim,
+                claims: Claims::from(claim).with((build_id(n + 1), attempt_id(n + 1))),
+                ends: Some(Reason::Failed(NASTY.to_owned())),
             },
             6 => MachineState::FallingAsleep {
                 instance,
@@ -302,7 +316,7 @@ impl Samples {
             7 => MachineState::Asleep { instance },
             8 => MachineState::Waking {
                 instance,
-                claim: Some(claim),
+                claims: claim.into(),
             },
             4 => MachineState::Draining {
                 instance: Some(instance),
@@ -377,6 +391,8 @@ impl Samples {
                 ready: Some("true".to_owned()),
                 probes: map(1),
                 boot_timeout: Span::from_secs(120),
+                slots: 3,
+                billing: None,
             },
             applied_at: time(22),
             released_at: None,

@@ -1,29 +1,31 @@
 //! From the recorded intent to a machine that takes builds: launch, connect, check, ready.
+//!
+//! `ready` has what happens between the first answer of its SSH server and its first build, where
+//! every round trip is waited for; `keys` gives it keys of its own, beside its first build.
+
+mod keys;
+mod ready;
 
 use std::sync::Arc;
 
 use backoff::backoff::Backoff;
-use bytes::Bytes;
 
-use crate::books::{is_coming, launched, ready};
+use crate::books::{is_coming, launched};
 use crate::model::{
-    Change, Endpoint, EventKind, Full, Image, InstanceId, Machine, MachineId, MachineKeys,
-    MachineState, Market, Secret, Span, Subject, Timestamp, Usage,
+    AttemptId, Endpoint, Full, Image, InstanceId, Machine, MachineId, MachineState, Market, Span,
+    Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
-use crate::remote::{Rekey, RemoteError, Session};
+use crate::remote::RemoteError;
 
 use super::engine::{Engine, Fault};
 use super::retry;
-use super::sessions::NoSession;
+
+pub(super) use keys::KEY_CHANGES;
 
 /// How often a fresh machine is tried: a boot takes seconds, and its last moment is waited for by a
 /// person.
 const CONNECT_PAUSE: Span = Span::from_millis(50);
-/// Longest time for one run of the readiness command.
-const READY_TIMEOUT: Span = Span::from_secs(20);
-/// How often the readiness command is tried.
-const READY_PAUSE: Span = Span::from_millis(500);
 
 /// Why a machine did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +63,15 @@ impl From<Fault> for NotUp {
 }
 
 impl Engine {
-    /// Brings a machine up and runs the build that waits for it, if one does.
+    /// Brings a machine up and runs the builds that wait for it.
     pub(super) async fn bring_up(self: Arc<Self>, id: MachineId) {
         match self.boot(id).await {
-            Ok(()) => {
-                let claim = self.books().machines.get(&id).and_then(|m| m.state.claim());
-                match claim {
-                    Some((_, attempt)) => self.drive(attempt).await,
-                    None => self.nudge(),
+            Ok(attempts) => {
+                if attempts.is_empty() {
+                    self.nudge();
+                }
+                for attempt in attempts {
+                    self.spawn(Arc::clone(&self).drive(attempt));
                 }
             }
             Err(NotUp::GivenUp) => {}
@@ -81,7 +84,9 @@ impl Engine {
         }
     }
 
-    async fn boot(self: &Arc<Self>, id: MachineId) -> Result<(), NotUp> {
+    /// The attempts that begin when it is up: those bound to it at that moment, for whoever is bound
+    /// to it later is driven from there.
+    async fn boot(self: &Arc<Self>, id: MachineId) -> Result<Vec<AttemptId>, NotUp> {
         let (machine, image) = self.coming(id)?;
         let begun = self.begun(&machine);
         let mut boot = Boot {
@@ -92,22 +97,11 @@ impl Engine {
         };
         let (instance, known) = self.instance(&mut boot, &machine).await?;
         let endpoints = self.endpoints(&mut boot, &instance, known).await?;
-        let endpoint = loop {
-            let (endpoint, session) = self.reach(&mut boot, &endpoints).await?;
-            let step = match self.check_ready(&mut boot, &session).await? {
-                Step::Done => self.own_keys(&mut boot, &session).await?,
-                Step::Disconnected => Step::Disconnected,
-            };
-            match step {
-                Step::Done => break endpoint,
-                Step::Disconnected => self.pause(&boot, CONNECT_PAUSE).await?,
-            }
-        };
-        self.now_ready(&boot, endpoint).await?;
+        let attempts = self.become_ready(&mut boot, &endpoints).await?;
         if machine.market == Market::Spot {
             self.spawn(Arc::clone(self).watch_notice(id));
         }
-        Ok(())
+        Ok(attempts)
     }
 
     /// From when on the time of a boot counts: what a recorded launch took to be answered is no fault
@@ -262,178 +256,6 @@ impl Engine {
         }
     }
 
-    /// Tries to log in until it works. A wrong host key is final: that is not our machine.
-    async fn reach(
-        &self,
-        boot: &mut Boot,
-        endpoints: &[Endpoint],
-    ) -> Result<(Endpoint, Arc<dyn Session>), NotUp> {
-        loop {
-            for endpoint in endpoints {
-                let error = match self.connect(boot.id, *endpoint).await {
-                    Ok(session) => match session.prepare().await {
-                        Ok(usage) => {
-                            self.check_room(boot, usage)?;
-                            return Ok((*endpoint, session));
-                        }
-                        Err(error) => NoSession::Remote(error),
-                    },
-                    Err(error) => error,
-                };
-                match error {
-                    NoSession::Remote(error @ RemoteError::WrongHostKey { .. }) => {
-                        return Err(NotUp::Refused(error));
-                    }
-                    NoSession::Remote(_) | NoSession::Store(_) => boot.last = error.sentence(),
-                    NoSession::NotUp => return Err(NotUp::GivenUp),
-                }
-            }
-            self.pause(boot, CONNECT_PAUSE).await?;
-        }
-    }
-
-    /// A machine that comes up without room would fail its first build. Its memory is looked at after
-    /// builds only: what still starts at boot takes some, and gives it back.
-    fn check_room(&self, boot: &Boot, usage: Usage) -> Result<(), NotUp> {
-        let rest_at = self.books().terms(&boot.image.name).rest_at;
-        let usage = Usage {
-            memory: None,
-            ..usage
-        };
-        usage
-            .too_full(&rest_at)
-            .map_or(Ok(()), |full| Err(NotUp::Full(full)))
-    }
-
-    /// Replaces keys that a machine shares with others of its launch by its own. They are stored
-    /// before they are put there: if the answer is lost, either pair may be in force.
-    async fn own_keys(&self, boot: &mut Boot, session: &Arc<dyn Session>) -> Result<Step, NotUp> {
-        let shared = self.stored_keys(boot.id).await?;
-        if !shared.is_shared {
-            return Ok(Step::Done);
-        }
-        let own = match &shared.next {
-            Some(own) => MachineKeys::clone(own),
-            None => self.new_keys(boot.id).map_err(Fault::from)?,
-        };
-        self.put_keys(MachineKeys {
-            next: Some(Box::new(own.clone())),
-            ..shared.clone()
-        })
-        .await?;
-        let rekeyed = session
-            .rekey(&own.host_private, &own.host_public, &own.client_public)
-            .await;
-        let note = match rekeyed {
-            Ok(Rekey::Done) => {
-                self.put_keys(own).await?;
-                // The next one is opened with the new keys, by whoever needs it.
-                self.close_session(boot.id).await;
-                return Ok(Step::Done);
-            }
-            Ok(answer @ (Rekey::NotAllowed | Rekey::NotSupported)) => {
-                self.put_keys(MachineKeys {
-                    next: None,
-                    ..shared
-                })
-                .await?;
-                match answer {
-                    Rekey::NotAllowed => "its login may not become root".to_owned(),
-                    Rekey::NotSupported | Rekey::Done => {
-                        "its SSH server is not an OpenSSH that we know".to_owned()
-                    }
-                }
-            }
-            Err(error) if !session.is_open() => {
-                boot.last = error.to_string();
-                return Ok(Step::Disconnected);
-            }
-            Err(error) => error.to_string(),
-        };
-        let message = format!("keeps the keys of its launch: {note}");
-        self.write_soon(|draft| {
-            draft.event(Subject::Machine(boot.id), EventKind::MachineNote, message);
-            Ok(())
-        })?;
-        Ok(Step::Done)
-    }
-
-    async fn put_keys(&self, keys: MachineKeys) -> Result<(), NotUp> {
-        self.write_durably(|draft| {
-            // One that is gone has no keys any more.
-            if draft.books.machines.contains_key(&keys.machine) {
-                draft.record(Change::PutMachineKeys(keys));
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(())
-    }
-
-    async fn stored_keys(&self, id: MachineId) -> Result<MachineKeys, NotUp> {
-        let keys = self.parts.store.machine_keys(id).await;
-        let keys = keys.map_err(|error| {
-            self.fault(Fault::Store(error));
-            NotUp::GivenUp
-        })?;
-        keys.ok_or(NotUp::GivenUp)
-    }
-
-    /// Starts the lease and runs the image's readiness command until it exits 0.
-    async fn check_ready(
-        &self,
-        boot: &mut Boot,
-        session: &Arc<dyn Session>,
-    ) -> Result<Step, NotUp> {
-        loop {
-            match session.extend_lease(self.parts.settings.lease).await {
-                Ok(()) => break,
-                Err(error) => boot.last = error.to_string(),
-            }
-            if !session.is_open() {
-                return Ok(Step::Disconnected);
-            }
-            self.pause(boot, READY_PAUSE).await?;
-        }
-        let Some(command) = boot.image.spec.ready.clone() else {
-            return Ok(Step::Done);
-        };
-        loop {
-            match session.command(&command, Bytes::new(), READY_TIMEOUT).await {
-                Ok(output) if output.status == Some(0) => return Ok(Step::Done),
-                Ok(output) => {
-                    let said = String::from_utf8_lossy(&output.stderr);
-                    let said = said.lines().last().unwrap_or_default();
-                    let status = output
-                        .status
-                        .map_or("a signal".to_owned(), |s| s.to_string());
-                    boot.last = format!("the readiness command ended with {status}: {said}");
-                }
-                Err(error) => boot.last = error.to_string(),
-            }
-            if !session.is_open() {
-                return Ok(Step::Disconnected);
-            }
-            self.pause(boot, READY_PAUSE).await?;
-        }
-    }
-
-    async fn now_ready(&self, boot: &Boot, endpoint: Endpoint) -> Result<(), NotUp> {
-        let keys = self.stored_keys(boot.id).await?;
-        self.write_soon(|draft| {
-            ready(draft, boot.id, endpoint)?;
-            let machine = draft.books.machines.get(&boot.id);
-            let is_up = machine.is_some_and(|machine| machine.state.endpoint().is_some());
-            // The host's private key has served: no launch is repeated from here on.
-            if is_up {
-                draft.record(Change::PutMachineKeys(without_host_private(keys)));
-            }
-            draft.books.launch_worked(&boot.image.name);
-            Ok(())
-        })?;
-        Ok(())
-    }
-
     /// Waits for the next try, unless the boot's time is up or the machine is no longer wanted.
     async fn pause(&self, boot: &Boot, pause: Span) -> Result<(), NotUp> {
         let is_wanted = {
@@ -453,14 +275,6 @@ impl Engine {
     }
 }
 
-fn without_host_private(keys: MachineKeys) -> MachineKeys {
-    MachineKeys {
-        host_private: Secret::default(),
-        next: keys.next.map(|next| Box::new(without_host_private(*next))),
-        ..keys
-    }
-}
-
 /// Where an instance listens, unless it has ended.
 fn still_there(instance: Instance) -> Result<Vec<Endpoint>, NotUp> {
     match instance.state {
@@ -472,15 +286,6 @@ fn still_there(instance: Instance) -> Result<Vec<Endpoint>, NotUp> {
         | InstanceState::FallingAsleep
         | InstanceState::Asleep => Ok(instance.endpoints),
     }
-}
-
-/// How a step over a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// It is done.
-    Done,
-    /// The connection was lost: the machine has to be reached anew.
-    Disconnected,
 }
 
 /// A boot under way.
