@@ -270,27 +270,27 @@ mod tests {
         );
     }
 
-    fn payer(n: u128) -> Option<Payer> {
-        Some(Payer {
+    fn payer(n: u128) -> Payer {
+        Payer {
             build: BuildId::from_bits(n),
             attempt: None,
             pipeline: PipelineId::from_bits(1),
             project: "app".to_owned(),
-        })
+        }
     }
 
     #[test]
     fn what_cannot_be_divided_goes_to_the_first() {
         let mut machine = machine(3_600_000_000);
         let until = machine.created_at + Span::from_micros(11);
-        let shares = (1..=3).map(|n| (Category::Work, payer(n))).collect();
+        let shares = (1..=3).map(|n| (Category::Work, Some(payer(n)))).collect();
         let entries = settle_shared(&mut machine, until, shares);
         let amounts: Vec<i64> = entries.iter().map(|entry| entry.amount.micros()).collect();
         assert_eq!(amounts, [5, 3, 3]);
         let builds: Vec<_> = entries.iter().map(|entry| entry.build).collect();
         assert_eq!(builds, [1, 2, 3].map(|n| Some(BuildId::from_bits(n))));
         let until = machine.billed_until + Span::from_micros(2);
-        let shares = (1..=3).map(|n| (Category::Work, payer(n))).collect();
+        let shares = (1..=3).map(|n| (Category::Work, Some(payer(n)))).collect();
         let entries = settle_shared(&mut machine, until, shares);
         assert_eq!(entries.len(), 1, "two parts of nothing are no entries");
     }
@@ -311,7 +311,7 @@ mod tests {
                 now = now + Span::from_micros(step);
                 let shares = match sharers {
                     0 => vec![(Category::Idle, None)],
-                    n => (1..=n).map(|n| (Category::Work, payer(n))).collect(),
+                    n => (1..=n).map(|n| (Category::Work, Some(payer(n)))).collect(),
                 };
                 let entries = settle_shared(&mut machine, now, shares);
                 for entry in &entries {

@@ -433,9 +433,10 @@ impl Machine {
             (Idle { .. } | FallingAsleep { .. } | Asleep { .. }, Draining { .. })
             | (Idle { .. }, FallingAsleep { .. })
             | (FallingAsleep { .. }, Asleep { .. })
-            | (Asleep { .. }, Waking { .. }) => true,
             // The caller ends the attempts of all claims in the same transaction.
-            (Waking { .. }, Asleep { .. }) => true,
+            | (Waking { .. }, Asleep { .. })
+            | (Asleep { .. }, Waking { .. })
+            | (Draining { .. }, Gone { .. }) => true,
             (
                 Intended { claims } | Booting { claims, .. } | Waking { claims, .. },
                 Draining { reason, .. },
@@ -446,11 +447,8 @@ impl Machine {
             // The instance of a launch that was given up is learnt later.
             (
                 Draining { instance: None, .. },
-                Draining {
-                    instance: Some(_), ..
-                },
-            )
-            | (Draining { .. }, Gone { .. }) => true,
+                Draining { instance, .. },
+            ) => instance.is_some(),
             _ => false,
         };
         if !legal {

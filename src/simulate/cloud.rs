@@ -239,19 +239,19 @@ impl Cloud {
         self.launched += 1;
         let number = self.launched;
         let takes = self.dice.around(self.model.boot, self.model.spread_percent);
-        let up_at = self.up_at(at, takes);
+        let up_at = Self::up_at(at, takes);
         let never = self.dice.chance(self.faults.never_ready_per_mille);
         if self.dice.chance(self.model.boot_failures_per_mille) {
             let half = Span::from_micros(takes.micros() / 2);
-            let taken = Event::Taken(number, Taken::Unbootable);
-            self.later.push((at + half, taken));
+            let event = Event::Taken(number, Taken::Unbootable);
+            self.later.push((at + half, event));
         }
         if pool.market == Market::Spot {
             self.draw_reclaim(number, at);
         }
         if let Some(fails_at) = self.dice.hazard(at, self.faults.losses_per_mille_hour) {
-            let taken = Event::Taken(number, Taken::Failed);
-            self.later.push((fails_at, taken));
+            let event = Event::Taken(number, Taken::Failed);
+            self.later.push((fails_at, event));
         }
         let vm = Vm {
             origin,
@@ -275,12 +275,12 @@ impl Cloud {
             let notice_at = (taken_at - NOTICE).max(at);
             self.later.push((notice_at, Event::Notice(number)));
         }
-        let taken = Event::Taken(number, Taken::Reclaimed);
-        self.later.push((taken_at, taken));
+        let event = Event::Taken(number, Taken::Reclaimed);
+        self.later.push((taken_at, event));
     }
 
     /// When something is up that takes so long from its decision on, and is answered at `at`.
-    fn up_at(&self, at: Timestamp, takes: Span) -> Timestamp {
+    fn up_at(at: Timestamp, takes: Span) -> Timestamp {
         /// Nothing is up before it has answered.
         const LEAST: Span = Span::from_secs(1);
         (at + takes - ANSWERED).max(at + LEAST)
@@ -315,7 +315,7 @@ impl Cloud {
             return Reply::Refused(pool_empty(pool));
         }
         let takes = self.dice.around(self.model.wake, self.model.spread_percent);
-        let up_at = self.up_at(at, takes);
+        let up_at = Self::up_at(at, takes);
         let never = self.dice.chance(self.faults.never_ready_per_mille);
         if self.dice.chance(self.faults.wakes_broken_per_mille) {
             return Reply::Refused(refusal(ErrorKind::Config, "its disk is damaged"));
@@ -447,8 +447,8 @@ impl Cloud {
         for (number, vm) in &self.vms {
             let is_spot = vm.pool.market == Market::Spot && vm.ended.is_none();
             if is_spot && self.dice.below(100) < u64::from(percent) {
-                let taken = Event::Taken(*number, Taken::Reclaimed);
-                self.later.push((at + self.dice.up_to(LASTS), taken));
+                let event = Event::Taken(*number, Taken::Reclaimed);
+                self.later.push((at + self.dice.up_to(LASTS), event));
             }
         }
     }

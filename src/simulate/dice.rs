@@ -59,7 +59,7 @@ impl Dice {
             return median;
         }
         let exponent = self.normal() * i64::from(spread_percent) / 100;
-        let scaled = u128::from(median.micros()) * exp(exponent) >> 32;
+        let scaled = (u128::from(median.micros()) * exp(exponent)) >> 32;
         Span::from_micros(u64::try_from(scaled).unwrap_or(u64::MAX))
     }
 
@@ -97,7 +97,7 @@ fn exp(x: i64) -> u128 {
     let base = (1_i64 << 32) + (x.clamp(-MOST, MOST) << 16) / 1_024;
     let mut power = u128::try_from(base).unwrap_or(0);
     for _ in 0..10 {
-        power = power * power >> 32;
+        power = (power * power) >> 32;
     }
     power
 }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_exponential_is_right() {
-        let as_per_mille = |x: i64| exp(x) * 1_000 >> 32;
+        let as_per_mille = |x: i64| (exp(x) * 1_000) >> 32;
         assert_eq!(as_per_mille(0), 1_000);
         assert!((2_710..2_720).contains(&as_per_mille(1 << 16)));
         assert!((366..369).contains(&as_per_mille(-1 << 16)));

@@ -20,7 +20,7 @@ pub(super) struct Watch {
     bills: BTreeMap<MachineId, Bill>,
     /// The machine that an instance was given to.
     owners: BTreeMap<String, MachineId>,
-    /// Machines that run or are on their way up, by what was seen last.
+    /// Machines that count: those that run, are on their way up, or from there on their way out.
     awake: BTreeSet<MachineId>,
     /// Launches of the last hour: when, and of what.
     launches: VecDeque<(Timestamp, MachineId)>,
@@ -131,12 +131,21 @@ impl Watch {
 
     /// Whether a machine has begun to run, or is going to, with this change.
     fn has_risen(&mut self, machine: &Machine) -> bool {
-        if is_awake(machine) {
+        match machine.state {
+            MachineState::Asleep { .. } | MachineState::Gone { .. } => {
+                self.awake.remove(&machine.id);
+                false
+            }
             // One that is ended in its sleep does not wake for that.
-            self.awake.insert(machine.id) && is_coming(&machine.state)
-        } else {
-            self.awake.remove(&machine.id);
-            false
+            MachineState::Draining { .. } => false,
+            MachineState::Intended { .. }
+            | MachineState::Booting { .. }
+            | MachineState::Idle { .. }
+            | MachineState::Busy { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Waking { .. } => {
+                self.awake.insert(machine.id) && is_coming(&machine.state)
+            }
         }
     }
 
@@ -160,25 +169,31 @@ impl Watch {
                 books
                     .machines
                     .values()
-                    .filter(|m| is_awake(m) && covers(policy, m))
+                    .filter(|m| self.awake.contains(&m.id) && covers(policy, m))
             };
             let name = &policy.name;
             exceeded(name, "machines", covered().count(), spec.max_machines)?;
             let vcpus: u32 = covered().map(|m| m.shape.vcpus).sum();
             exceeded(name, "vcpus", vcpus, spec.max_vcpus)?;
             let rate = covered().map(|m| m.shape.price_usd_micro_per_hour.micros_per_hour());
-            let most = spec.max_cost_per_hour.map(|rate| rate.micros_per_hour());
+            let most = spec
+                .max_cost_per_hour
+                .map(crate::model::Rate::micros_per_hour);
             exceeded(name, "micro-dollars an hour", rate.sum::<u64>(), most)?;
         }
         if !is_limited {
-            let all = books.machines.values().filter(|m| is_awake(m)).count();
+            let all = books
+                .machines
+                .values()
+                .filter(|m| self.awake.contains(&m.id))
+                .count();
             exceeded("built-in", "machines", all, Some(DEFAULT_MAX_MACHINES))?;
         }
         Ok(())
     }
 
     /// What must hold when everything is over.
-    pub(super) fn look_at_end(&self, rows: &Rows, spent: Money) -> Result<(), String> {
+    pub(super) fn look_at_end(&self, rows: Option<&Rows>, spent: Money) -> Result<(), String> {
         let billed: Money = self.bills.values().map(|bill| bill.sum).sum();
         if billed != spent {
             return Err(format!(
@@ -191,19 +206,11 @@ impl Watch {
                 "{accepted} builds were accepted, and {over} are over"
             ));
         }
-        if rows.builds().is_empty() && rows.attempts().is_empty() && rows.machines().is_empty() {
+        if rows.is_none_or(Rows::is_over) {
             return Ok(());
         }
         Err("the store has rows that are not over".to_owned())
     }
-}
-
-/// A machine that counts: one that runs, is on its way up or on its way out.
-const fn is_awake(machine: &Machine) -> bool {
-    !matches!(
-        machine.state,
-        MachineState::Asleep { .. } | MachineState::Gone { .. }
-    )
 }
 
 fn covers(policy: &Policy, machine: &Machine) -> bool {

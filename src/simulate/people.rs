@@ -248,10 +248,11 @@ impl Simulation<'_> {
     /// The orchestrator starts again from what is durable.
     pub(super) fn start(&mut self) -> Done {
         self.is_down = false;
-        let open = self.rows.open_work();
+        let now = self.now();
+        let rows = self.rows.get_or_insert_default();
+        let (open, ended) = (rows.open_work(), rows.ended_machines(now - FAILURE_WINDOW));
         self.books = Books::load(open);
         self.know_providers();
-        let ended = self.rows.ended_machines(self.now() - FAILURE_WINDOW);
         self.books
             .count_failures(ended, super::simulation::FAILURES);
         let machines: Vec<Machine> = self.books.machines.values().cloned().collect();

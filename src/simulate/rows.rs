@@ -137,18 +137,8 @@ impl Rows {
         ended.filter(|m| m.created_at >= since).cloned().collect()
     }
 
-    /// Builds that are durable and not over.
-    pub(super) const fn builds(&self) -> &BTreeMap<BuildId, Build> {
-        &self.builds
-    }
-
-    /// Attempts that are durable and not over.
-    pub(super) const fn attempts(&self) -> &BTreeMap<AttemptId, Attempt> {
-        &self.attempts
-    }
-
-    /// Machines that are durable and not gone.
-    pub(super) const fn machines(&self) -> &BTreeMap<MachineId, Machine> {
-        &self.machines
+    /// Whether nothing is open.
+    pub(super) fn is_over(&self) -> bool {
+        self.builds.is_empty() && self.attempts.is_empty() && self.machines.is_empty()
     }
 }

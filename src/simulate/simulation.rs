@@ -62,8 +62,7 @@ pub(super) struct Simulation<'a> {
     /// Those of them whose processes survive that.
     pub(super) stubborn: BTreeSet<AttemptId>,
     /// What is durable, where something needs that.
-    pub(super) rows: Rows,
-    keeps_rows: bool,
+    pub(super) rows: Option<Rows>,
     /// Something has changed that the planner should see.
     pub(super) is_nudged: bool,
     /// When time alone may change the plan, by the orchestrator's clock.
@@ -80,6 +79,7 @@ impl<'a> Simulation<'a> {
         let last_work = scenario.work.last().map(|work| work.submit);
         let last_disturbance = scenario.disturbances.last().map(|(at, _)| *at);
         let first = scenario.work.first().map(|work| work.submit);
+        let keeps_rows = scenario.is_watched || scenario.has_restarts();
         let mut simulation = Self {
             scenario,
             books: Books::default(),
@@ -97,8 +97,7 @@ impl<'a> Simulation<'a> {
             is_down: false,
             stopping: BTreeMap::new(),
             stubborn: BTreeSet::new(),
-            rows: Rows::default(),
-            keeps_rows: scenario.is_watched || scenario.has_restarts(),
+            rows: keeps_rows.then(Rows::default),
             is_nudged: true,
             wake_at: None,
             last_wait: String::new(),
@@ -239,19 +238,19 @@ impl<'a> Simulation<'a> {
         let result =
             change(&mut draft).map_err(|error| SimulationError::Illegal { at: now, error })?;
         let changes = draft.into_changes();
-        self.take(changes)?;
+        self.take(&changes)?;
         Ok(result)
     }
 
     /// Takes note of a transaction.
-    fn take(&mut self, changes: Vec<Change>) -> Result<(), SimulationError> {
-        self.record.take(&changes, &mut self.coverage);
-        if self.keeps_rows {
-            let applied = self.rows.apply(&changes);
+    fn take(&mut self, changes: &[Change]) -> Result<(), SimulationError> {
+        self.record.take(changes, &mut self.coverage);
+        if let Some(rows) = &mut self.rows {
+            let applied = rows.apply(changes);
             applied.map_err(|what| self.broken(what))?;
         }
         if self.scenario.is_watched {
-            let held = self.watch.look(&changes, &self.books, self.now());
+            let held = self.watch.look(changes, &self.books, self.now());
             held.map_err(|what| self.broken(what))?;
         }
         Ok(())
@@ -449,7 +448,7 @@ impl<'a> Simulation<'a> {
         }
         if self.scenario.is_watched {
             let spent = self.record.outcome.money.values().copied().sum();
-            let held = self.watch.look_at_end(&self.rows, spent);
+            let held = self.watch.look_at_end(self.rows.as_ref(), spent);
             held.map_err(|what| self.broken(what))?;
         }
         let end = self.now();

@@ -70,6 +70,7 @@ fn queue(snapshot: &mut Snapshot, class: ClassId, build: u128, not_before: Optio
 }
 
 fn put(snapshot: &mut Snapshot, machine: u128, phase: Phase) {
+    let has_build = matches!(phase, Phase::Busy | Phase::Coming { claimed: true });
     let view = MachineView {
         image: IMAGE,
         version: 1,
@@ -82,8 +83,8 @@ fn put(snapshot: &mut Snapshot, machine: u128, phase: Phase) {
         phase,
         created_at: NOW - Span::from_secs(3_600),
         builds_done: 1,
-        claims: u32::from(phase == Phase::Busy),
-        free: u32::from(phase != Phase::Busy),
+        claims: u32::from(has_build),
+        free: u32::from(!has_build),
         meter: Meter::default(),
         held_until: None,
     };

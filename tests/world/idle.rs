@@ -1,5 +1,6 @@
 //! Machines that stand idle as long as that is worth it, and machines that are at hand by the clock.
 
+use dormouse::engine::Desk;
 use dormouse::model::{
     Change, IdleTimeout, Machine, MachineState, Money, Policy, PolicySpec, Rate, Span, Warm,
     WarmWindow,
@@ -44,7 +45,7 @@ fn a_machine_stands_idle_for_as_long_as_a_boot_is_worth() {
     let machine = world.machines().remove(0);
     let worth = Span::from_micros(boot_of(&machine).micros() * 11);
     assert!(worth > secs(10) && worth < secs(3_600), "{worth}");
-    world.advance(worth - secs(1));
+    world.advance(Span::from_micros(worth.micros() - 1_000_000));
     assert!(world.machines().iter().all(is_idle), "{}", world.picture());
     let plan = world.ask(async |desk| desk.plan().await).unwrap();
     assert!(
@@ -55,7 +56,7 @@ fn a_machine_stands_idle_for_as_long_as_a_boot_is_worth() {
         world.machines().is_empty()
     });
     let gone = world.all_machines().remove(0);
-    assert!(gone.since.since(idle_since) < worth + secs(10));
+    assert!(gone.since.since(idle_since) < Span::from_micros(worth.micros() + 10_000_000));
 }
 
 fn running(world: &World) -> usize {

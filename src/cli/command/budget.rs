@@ -12,7 +12,7 @@ use crate::model::Rate;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  dormouse budget approve default/monthly --amount $20 --reason \"release week\"")]
+  dormouse budget approve default/monthly --amount $20 --reason release")]
 pub(crate) struct Budget {
     #[command(subcommand)]
     action: Action,

@@ -16,6 +16,9 @@ use crate::simulate::trace::{Line, write};
 
 /// Export what was built, for `dormouse simulate`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  dormouse history export --since 28d --write mine.jsonl")]
 pub(crate) struct History {
     #[command(subcommand)]
     command: Command,

@@ -89,24 +89,27 @@ fn a_woken_machine_is_filled_too() {
 
 #[test]
 fn a_machine_near_its_end_takes_no_more_beside_those_it_has() {
-    let spoil: [(&str, fn(&mut MachineView)); 5] = [
-        ("old", |view| {
-            view.created_at = NOW - Span::from_secs(86_400)
-        }),
-        ("worn out", |view| view.builds_done = 98),
-        ("of an old version", |view| view.version = 0),
-        ("interrupted", |view| view.is_interrupted = true),
-        ("held", |view| {
-            view.held_until = Some(NOW + Span::from_secs(9))
-        }),
+    let spoil = |what: &str, view: &mut MachineView| match what {
+        "old" => view.created_at = NOW - Span::from_secs(86_400),
+        "worn out" => view.builds_done = 98,
+        "of an old version" => view.version = 0,
+        "interrupted" => view.is_interrupted = true,
+        _ => view.held_until = Some(NOW + Span::from_secs(9)),
+    };
+    let ends = [
+        "old",
+        "worn out",
+        "of an old version",
+        "interrupted",
+        "held",
     ];
-    for (what, spoil) in spoil {
+    for what in ends {
         let mut snapshot = shared_house(4);
         let small = class(&mut snapshot, 0, &[SMALL]);
         let busy = with_room(&mut snapshot, 1, Phase::Busy, (2, 2));
         queue(&mut snapshot, small, 1, 0);
         assert_eq!(bound(&planned(&snapshot)).len(), 1, "{what}");
-        spoil(snapshot.machines.get_mut(&busy).unwrap());
+        spoil(what, snapshot.machines.get_mut(&busy).unwrap());
         let plan = planned(&snapshot);
         assert_eq!((bound(&plan), launches(&plan)), (Vec::new(), 1), "{what}");
     }

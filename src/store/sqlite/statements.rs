@@ -249,14 +249,14 @@ statements! {
 
     BUDGET_NOTES = "SELECT CAST(number AS TEXT), body FROM budget_notes WHERE at >= ?1 ORDER BY at, number";
     /// Milliseconds, for micro-dollars times microseconds would be too large a number.
-    SPENT = "SELECT coalesce(e.project, m.body ->> '$.project'), e.image, e.pipeline, e.build, \
-        s.spec ->> '$.labels', s.spec ->> '$.priority', e.spent FROM (\
+    SPENT = "SELECT coalesce(sums.project, m.body ->> '$.project'), sums.image, sums.pipeline, sums.build, \
+        s.spec ->> '$.labels', s.spec ->> '$.priority', sums.spent FROM (\
         SELECT machine, project, image, pipeline, build, sum(CASE WHEN begin_at >= ?1 THEN amount \
         ELSE amount - amount * ((?1 - begin_at) / 1000) / max((end_at - begin_at) / 1000, 1) END) \
         AS spent FROM entries WHERE end_at > ?1 OR begin_at >= ?1 \
-        GROUP BY CASE WHEN project IS NULL THEN machine END, project, image, pipeline, build) AS e \
-        LEFT JOIN machines AS m ON e.project IS NULL AND m.id = e.machine \
-        LEFT JOIN build_specs AS s ON s.build = e.build";
+        GROUP BY CASE WHEN project IS NULL THEN machine END, project, image, pipeline, build) AS sums \
+        LEFT JOIN machines AS m ON sums.project IS NULL AND m.id = sums.machine \
+        LEFT JOIN build_specs AS s ON s.build = sums.build";
 
     TOKEN_BY_HASH = "SELECT id, revoked_at, body FROM tokens \
         WHERE hash = ?1 AND revoked_at IS NULL";
