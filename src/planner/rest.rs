@@ -60,10 +60,12 @@ const fn is_used(machine: &MachineView) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::{BuildId, Full, Left, MachineId, Market, Rate, Resource, Usage};
     use crate::planner::{
-        Action, Blocked, Candidate, ClassId, ImageIndex, Meter, OfferingView, Past, Phase,
+        Action, Blocked, Candidate, ClassId, ImageIndex, Limit, Meter, OfferingView, Past, Phase,
         ProjectIndex, QueueKey, Snapshot, Violation, audit, plan,
     };
 
@@ -128,12 +130,16 @@ mod tests {
     }
 
     fn queue(snapshot: &mut Snapshot, build: u128) {
+        queue_in(snapshot, ClassId(0), build);
+    }
+
+    fn queue_in(snapshot: &mut Snapshot, class: ClassId, build: u128) {
         let key = QueueKey {
             priority: std::cmp::Reverse(0),
             submitted_at: NOW,
             build: BuildId::from_bits(build),
         };
-        snapshot.enqueue(ClassId(0), key, None);
+        snapshot.enqueue(class, key, None);
     }
 
     fn planned(snapshot: &Snapshot, now: Timestamp) -> crate::planner::Plan {
@@ -246,6 +252,123 @@ mod tests {
         assert_eq!(outcome(&snapshot, NOW), (None, 1), "the other one");
         assert_eq!(plan.wake_at, Some(until));
         assert_eq!(outcome(&snapshot, until), (None, 2));
+    }
+
+    /// The machine as it is with a build of project 0, and room for another.
+    fn busy(past: Past, wanted: Reuse) -> Snapshot {
+        let mut snapshot = house(past, wanted);
+        if let Some(image) = snapshot.images.first_mut() {
+            image.slots = 2;
+        }
+        if let Some(machine) = snapshot.machines.get_mut(&MACHINE) {
+            (machine.phase, machine.builds_done) = (Phase::Busy, 0);
+            (machine.claims, machine.free) = (1, 1);
+        }
+        snapshot
+    }
+
+    #[test]
+    fn nobody_joins_where_either_minds_or_where_the_next_one_may_not_follow() {
+        let past = |reuse| Past {
+            reuse,
+            ..Past::default()
+        };
+        let full = Past {
+            usage: Usage {
+                memory: Some(99),
+                ..Usage::default()
+            },
+            ..Past::default()
+        };
+        let unclean = Past {
+            left: Some(Left::Processes(1)),
+            ..Past::default()
+        };
+        for (past, wanted, project, expected) in [
+            (past(Reuse::Any), Reuse::Any, 1, Some("bound")),
+            (past(Reuse::Project), Reuse::Any, 0, Some("bound")),
+            (past(Reuse::Project), Reuse::Any, 1, None),
+            (past(Reuse::Any), Reuse::Project, 1, None),
+            (past(Reuse::Any), Reuse::Never, 0, None),
+            (past(Reuse::Never), Reuse::Any, 0, None),
+            (full, Reuse::Any, 0, None),
+            (unclean, Reuse::Any, 0, None),
+        ] {
+            let mut snapshot = busy(past, wanted);
+            if let Some(class) = snapshot.classes.get_mut(&ClassId(0)) {
+                class.project = ProjectIndex(project);
+            }
+            let launches = usize::from(expected.is_none());
+            assert_eq!(
+                outcome(&snapshot, NOW),
+                (expected, launches),
+                "{past:?} {wanted:?} {project}"
+            );
+        }
+    }
+
+    #[test]
+    fn builds_of_one_pass_share_a_machine_only_where_none_minds() {
+        for (wanted, launches) in [(Reuse::Any, 1), (Reuse::Project, 2), (Reuse::Never, 2)] {
+            let mut snapshot = house(Past::default(), wanted);
+            snapshot.machines.clear();
+            if let Some(image) = snapshot.images.first_mut() {
+                image.slots = 2;
+            }
+            let other = Class {
+                project: ProjectIndex(1),
+                reuse: BTreeMap::new(),
+                candidates: snapshot.classes[&ClassId(0)].candidates.clone(),
+                ..Class::default()
+            };
+            snapshot.classes.insert(ClassId(1), other);
+            queue_in(&mut snapshot, ClassId(1), 2);
+            assert_eq!(outcome(&snapshot, NOW), (None, launches), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn as_many_builds_wait_for_a_machine_that_is_tidied_up_as_it_will_take() {
+        let past = Past {
+            is_tidying: true,
+            ..Past::default()
+        };
+        let mut snapshot = house(past, Reuse::Any);
+        if let Some(image) = snapshot.images.first_mut() {
+            image.slots = 2;
+        }
+        if let Some(machine) = snapshot.machines.get_mut(&MACHINE) {
+            machine.free = 2;
+        }
+        queue(&mut snapshot, 2);
+        assert_eq!(outcome(&snapshot, NOW), (None, 0));
+        queue(&mut snapshot, 3);
+        let plan = planned(&snapshot, NOW);
+        let waiting: usize = plan.waiting.iter().map(|waiting| waiting.builds).sum();
+        assert_eq!((waiting, plan.actions.len()), (2, 1), "{plan:?}");
+    }
+
+    #[test]
+    fn who_waits_for_a_machine_that_is_tidied_up_takes_no_room_from_others() {
+        let past = Past {
+            is_tidying: true,
+            ..Past::default()
+        };
+        let mut snapshot = house(past, Reuse::Any);
+        // The machine is one, and another one may be launched.
+        snapshot.limits = vec![Limit {
+            machines: Some(2),
+            ..Limit::default()
+        }];
+        queue(&mut snapshot, 2);
+        queue(&mut snapshot, 3);
+        assert_eq!(outcome(&snapshot, NOW), (None, 1));
+        let plan = planned(&snapshot, NOW);
+        let whys: Vec<_> = plan.waiting.iter().map(|waiting| &waiting.why).collect();
+        assert!(
+            matches!(whys[..], [Blocked::Tidying(..), Blocked::Limit(_)]),
+            "{whys:?}"
+        );
     }
 
     #[test]
