@@ -13,8 +13,8 @@ use dormouse::clock::{Clock, IdSource, SystemClock};
 use dormouse::model::{
     Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Category,
     Change, Cursor, Endpoint, Entry, Event, EventKind, Extent, InstanceId, LineMark, Machine,
-    MachineId, MachineState, Market, Money, Outcome, PackId, Pipeline, PipelineId, Rate, Shape,
-    Span, Step, StepRecord, Subject, Timestamp,
+    MachineId, MachineState, Market, Money, Outcome, PackId, Pipeline, PipelineId, Rate, Record,
+    Shape, Span, Step, StepRecord, Subject, Timestamp,
 };
 use dormouse::store::{BuildFilter, CostGroup, Page, SqliteStore, Store};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -172,6 +172,7 @@ impl Maker {
             billed_until: self.begin,
             billed: Money::ZERO,
             hold: None,
+            record: Record::default(),
             rev: 0,
         }
     }

@@ -23,8 +23,10 @@
 //! | `GET /machines?all=&cursor=&limit=` | R | page of [`view::MachineView`] |
 //! | `GET /machines/{id}` | R | [`view::MachineView`] |
 //! | `POST /machines/{id}/end` | A | [`view::MachineView`] |
-//! | `GET /images` | R | page of [`view::ImageView`]: current versions |
+//! | `GET /images` | R | page of [`view::ImageView`]: current versions, and quarantined ones |
 //! | `GET /images/{name}` | R | page of [`view::ImageView`]: all versions, newest first |
+//! | `GET /images/{name}/health` | R | [`view::ImageHealthView`] |
+//! | `POST /images/{name}/release` | A | [`view::ImageView`] |
 //! | `DELETE /images/{name}` | A | [`view::ImageView`] |
 //! | `POST /images/{name}/verify` | A | 201 [`view::AcceptedView`] |
 //! | `GET /policies` | R | page of [`view::PolicyView`] |

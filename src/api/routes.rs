@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::frame::frame;
 use super::handlers::{
-    budgets, builds, catalogue, events, log_stream, logs, machines, pipelines, planning, policies,
-    service, tokens,
+    budgets, builds, catalogue, events, image_health, log_stream, logs, machines, pipelines,
+    planning, policies, service, tokens,
 };
 use super::limits::MAX_BODY_BYTES;
 use super::state::ApiState;
@@ -45,6 +45,7 @@ fn reader_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(machines::show_machine))
         .routes(routes!(catalogue::list_images))
         .routes(routes!(catalogue::show_image))
+        .routes(routes!(image_health::show_image_health))
         .routes(routes!(catalogue::list_policies))
         .routes(routes!(policies::show_effective))
         .routes(routes!(planning::show_plan))
@@ -73,6 +74,7 @@ fn admin_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(budgets::approve_budget))
         .routes(routes!(catalogue::remove_image))
         .routes(routes!(catalogue::verify_image))
+        .routes(routes!(image_health::release_image))
         .routes(routes!(catalogue::apply))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         .routes(routes!(tokens::revoke_token))

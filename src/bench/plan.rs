@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use crate::planner::{
     Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Meter, OfferingView,
-    Phase, QueueKey, Snapshot, audit, plan,
+    Past, Phase, QueueKey, Snapshot, audit, plan,
 };
 
 use super::host::Stopwatch;
@@ -145,6 +145,7 @@ fn machine(id: u32, options: &Options) -> MachineView {
         offering: Some(0),
         is_interrupted: false,
         project: None,
+        past: Past::default(),
         phase: match id % 3 {
             0 => Phase::Idle(NOW - Span::from_secs(u64::from(id % 500))),
             1 => Phase::Busy,

@@ -9,19 +9,21 @@ use crate::matching;
 use crate::model::{
     Attempt, AttemptId, Build, BuildId, BuildResult, BuildSpec, BuildState, IdleTimeout, Image,
     ImageState, Launch, LaunchId, Machine, MachineId, MachineState, Market, MarketChoice,
-    PipelineId, Policy, PolicySpec, Rate, Requirements, SleepKind, Span,
+    PipelineId, Policy, PolicySpec, Rate, Requirements, Reuse, SleepKind, Span,
 };
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Phase, ProjectIndex,
+    Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Past, Phase, ProjectIndex,
     ProjectView, QueueKey, Snapshot,
 };
 use crate::policy::{self, DEFAULT_IDLE_TIMEOUT, Terms};
 use crate::store::OpenWork;
 
 use super::capacity::Capacity;
+use super::health::Health;
 use super::learn::{Learning, Surer};
 use super::sharing::slots;
 use super::spend::{Spend, meter_of};
+use super::superseded::Lines;
 
 /// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
 pub const DEFAULT_MAX_MACHINES: u32 = 10;
@@ -57,7 +59,7 @@ pub(crate) struct Books {
     pub(crate) policies: BTreeMap<String, Policy>,
     pub(crate) snapshot: Snapshot,
     classes: BTreeMap<ClassKey, ClassId>,
-    indices: BTreeMap<String, ImageIndex>,
+    pub(super) indices: BTreeMap<String, ImageIndex>,
     projects: BTreeMap<String, ProjectIndex>,
     /// What limits and budgets count.
     pub(crate) spend: Spend,
@@ -67,6 +69,12 @@ pub(crate) struct Books {
     pub(crate) launches: BTreeMap<LaunchId, Launch>,
     /// Machines that their provider is about to take back, and how we know.
     pub(crate) interrupted: BTreeMap<MachineId, String>,
+    /// How image versions have fared.
+    pub(crate) health: Health,
+    /// Open pipelines by what a newer one of them supersedes.
+    pub(crate) lines: Lines,
+    /// What policies say of reuse, as far as it was asked.
+    pub(super) reuse: BTreeMap<(ImageIndex, Option<ProjectIndex>), Reuse>,
     /// What was learnt, and what follows from it.
     pub(crate) learning: Learning,
 }
@@ -192,6 +200,7 @@ impl Books {
     /// Stores a machine's new value and keeps the planner's view in step.
     pub(crate) fn put_machine(&mut self, machine: Machine) {
         if matches!(machine.state, MachineState::Gone { .. }) {
+            self.count_gone(&machine);
             self.snapshot.machines.remove(&machine.id);
             self.snapshot.idle.remove(&machine.id);
             self.interrupted.remove(&machine.id);
@@ -206,6 +215,7 @@ impl Books {
 
     /// Recomputes what depends on images and policies.
     pub(crate) fn catalogue_changed(&mut self) {
+        self.reuse.clear();
         let names: BTreeSet<String> = self.images.keys().map(|(name, _)| name.clone()).collect();
         for name in names {
             let index = self.index_of(&name);
@@ -224,6 +234,7 @@ impl Books {
                 view.sleep = sleep;
                 view.max_asleep = terms.max_asleep;
                 view.asleep_timeout = terms.asleep_timeout;
+                view.rest_at = terms.rest_at;
                 view.boot_timeout = boot_timeout;
             }
             self.refresh_capacity(index);
@@ -235,6 +246,8 @@ impl Books {
             let view = self.machine_view(&machine);
             self.snapshot.machines.insert(machine.id, view);
         }
+        // What policies say of a class is told by its builds.
+        self.forget_empty_classes();
         let classes: Vec<(ClassKey, ClassId)> = self
             .classes
             .iter()
@@ -242,10 +255,12 @@ impl Books {
             .collect();
         for (key, id) in classes {
             let candidates = self.candidates(&key);
+            let reuse = self.reuse_of_class(id, &candidates);
             let rules = self.rules_named(&key.policies);
             if let Some(class) = self.snapshot.classes.get_mut(&id) {
                 class.rules = rules;
                 class.candidates = candidates;
+                class.reuse = reuse;
             }
         }
     }
@@ -288,6 +303,7 @@ impl Books {
             sleep: SleepKind::Never,
             max_asleep: terms.max_asleep,
             asleep_timeout: terms.asleep_timeout,
+            rest_at: terms.rest_at,
             boot_timeout: self.boot_timeout_of(name),
         });
         self.indices.insert(name.to_owned(), index);
@@ -325,7 +341,9 @@ impl Books {
         }
         self.forget_unused_classes();
         let id = ClassId(self.classes.values().map(|id| id.0 + 1).max().unwrap_or(0));
+        let candidates = self.candidates(&key);
         let class = Class {
+            reuse: self.reuse_of_build(build, &candidates),
             requires: describe(&key),
             fresh: key.fresh,
             on_demand: key.on_demand.is_some(),
@@ -334,7 +352,7 @@ impl Books {
             rules: self.rules_named(&key.policies),
             timeout: key.timeout,
             pipeline: key.pipeline,
-            candidates: self.candidates(&key),
+            candidates,
             ..Class::default()
         };
         self.snapshot.classes.insert(id, class);
@@ -406,9 +424,12 @@ impl Books {
     fn forget_unused_classes(&mut self) {
         /// A matrix of a thousand distinct requirements is large; what is beyond is made anew.
         const KEPT_CLASSES: usize = 1_024;
-        if self.classes.len() < KEPT_CLASSES {
-            return;
+        if self.classes.len() >= KEPT_CLASSES {
+            self.forget_empty_classes();
         }
+    }
+
+    fn forget_empty_classes(&mut self) {
         self.snapshot
             .classes
             .retain(|_, class| !class.ready.is_empty() || !class.later.is_empty());
@@ -457,7 +478,9 @@ impl Books {
         let image = self.images.get(&key);
         let offering = image.and_then(|image| self.place_of(image, machine));
         let image = self.index_of(&machine.image);
+        let project = machine.project.as_ref().map(|name| self.project_of(name));
         let slots = self.snapshot.image(image).map_or(1, |image| image.slots);
+        let claims = machine.state.claims().len();
         MachineView {
             image,
             version: machine.image_version,
@@ -465,11 +488,20 @@ impl Books {
             market: machine.market,
             offering,
             is_interrupted: self.interrupted.contains_key(&machine.id),
-            project: machine.project.as_ref().map(|name| self.project_of(name)),
+            project,
+            past: Past {
+                // While others run on it, what is not proved yet of one holds up nobody: its end is
+                // not theirs, and the next one would have shared the machine with it as well.
+                is_tidying: claims == 0 && !machine.record.unproved.is_empty(),
+                left: machine.record.left,
+                usage: machine.record.usage,
+                reuse: machine.record.reuse.stricter(self.reuse_on(image, project)),
+                is_mixed: machine.record.is_mixed,
+            },
             phase: phase_of(machine),
             created_at: machine.created_at,
             builds_done: machine.builds_done,
-            claims: u32::try_from(machine.state.claims().len()).unwrap_or(u32::MAX),
+            claims: u32::try_from(claims).unwrap_or(u32::MAX),
             free: self.room_on(machine, slots),
             held_until: machine.hold.as_ref().map(|hold| hold.until),
             meter: meter_of(machine),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::model::{
     AtMost, Attempt, AttemptId, AttemptState, BuildId, BuildState, Category, Change, Cursor,
     EventKind, IllegalTransition, Image, Machine, MachineId, MachineKeys, MachineState, Money,
-    Offering, Reason, SleepKind, Subject,
+    Offering, Reason, Record, SleepKind, Subject,
 };
 use crate::planner::{Action, ImageIndex};
 
@@ -287,7 +287,9 @@ fn bind(
     what: &str,
 ) -> Result<(), IllegalTransition> {
     if let Some(project) = project_of(draft, build) {
-        draft.change_machine(machine, |machine| machine.project = Some(project));
+        let image = draft.books.machines.get(&machine).map(|m| m.image.clone());
+        let reuse = draft.books.wish_of(build, &image.unwrap_or_default());
+        draft.change_machine(machine, |machine| machine.given_to(project, reuse));
     }
     let bound = BuildState::Bound {
         machine,
@@ -361,6 +363,7 @@ fn intend(
         billing,
         boot: None,
         hold: None,
+        record: Record::default(),
         rev: 0,
     });
     draft.event(Subject::Machine(id), EventKind::MachineIntended, message);

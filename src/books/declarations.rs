@@ -34,6 +34,14 @@ pub(crate) fn apply_image(draft: &mut Draft<'_>, name: String, spec: ImageSpec) 
             version: same.version,
         };
     }
+    if let Some(bad) = draft.books.quarantined(&name)
+        && bad.spec == spec
+    {
+        return Applied::Unchanged {
+            name,
+            version: bad.version,
+        };
+    }
     if let Some(current) = current {
         retire(draft, &current, ImageState::Superseded);
     }
@@ -46,6 +54,7 @@ pub(crate) fn apply_image(draft: &mut Draft<'_>, name: String, spec: ImageSpec) 
         state,
         spec,
         applied_at,
+        released_at: None,
         rev: 0,
     });
     draft.books.try_anew(&name);

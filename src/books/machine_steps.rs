@@ -2,13 +2,14 @@
 
 use crate::ledger;
 use crate::model::{
-    AttemptId, Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId, MachineId,
-    MachineState, Offering, Outcome, Reason, Span, Subject,
+    AttemptId, BootRecord, Category, Change, Endpoint, EventKind, IllegalTransition, InstanceId,
+    MachineId, MachineState, Offering, Outcome, Reason, Span, Subject,
 };
 use crate::provider::ProviderError;
 
 use super::capacity::FailureBudget;
 use super::draft::Draft;
+use super::health::{is_quarantined, quarantine_if_bad};
 use super::outcome::{MachineAfter, end_attempts};
 use super::sharing::shares;
 
@@ -69,6 +70,7 @@ pub(crate) fn ready(
     };
     let took = draft.now.since(begun.0);
     let took = Span::from_millis(took.micros() / 1_000);
+    let is_first = matches!(machine.state, MachineState::Booting { .. });
     let bill = shares(draft, machine, None);
     let attempts = claims.as_slice().iter().map(|claim| claim.1).collect();
     let next = if claims.is_empty() {
@@ -81,6 +83,9 @@ pub(crate) fn ready(
             ends: None,
         }
     };
+    if is_first {
+        draft.change_machine(id, |machine| machine.record.boot = BootRecord::Took(took));
+    }
     draft.enter_shared_machine(id, next, Some(bill))?;
     let message = format!("ready {took} after {}", begun.1);
     draft.event(Subject::Machine(id), EventKind::MachineReady, message);
@@ -199,17 +204,26 @@ pub(crate) fn boot_failed(
     };
     // What is billed already was for what it did before it slept.
     let cost = ledger::cost_at(machine, draft.now) - machine.billed;
-    let (image, state) = (machine.image.clone(), machine.state.clone());
+    let (image, version) = (machine.image.clone(), machine.image_version);
+    let state = machine.state.clone();
     if !is_coming(&state) {
         return Ok(());
     }
+    if matches!(state, MachineState::Booting { .. }) {
+        draft.change_machine(id, |machine| machine.record.boot = BootRecord::Failed);
+    }
+    quarantine_if_bad(draft, &image, why);
     if let Some(console) = console {
         let builds = state.claims().iter().map(|claim| Subject::Build(claim.0));
         for subject in builds.chain([Subject::Machine(id)]) {
             draft.event(subject, EventKind::MachineNote, console.clone());
         }
     }
-    give_up(draft, id, &state, why)?;
+    give_up(draft, id, &state, (&image, version, why))?;
+    // Of the version that stands in for it nothing is known by this.
+    if is_quarantined(draft, &image, version) {
+        return Ok(());
+    }
     let failure = (draft.now, cost);
     if let Some(note) = draft.books.launch_failed(&image, failure, budget) {
         draft.event(Subject::Image(image), EventKind::ImageNote, note);
@@ -222,11 +236,18 @@ fn give_up(
     draft: &mut Draft<'_>,
     id: MachineId,
     state: &MachineState,
-    why: &str,
+    (image, version, why): (&str, u32, &str),
 ) -> Result<(), IllegalTransition> {
     let reason = Reason::BootFailed(why.to_owned());
     if !state.claims().is_empty() {
-        let outcome = Outcome::Infrastructure(why.to_owned());
+        // A bad version is not held against the builds that had the bad luck to get it.
+        let outcome = if is_quarantined(draft, image, version) {
+            Outcome::NotLaunched(format!(
+                "{why}; version {version} of {image} is quarantined"
+            ))
+        } else {
+            Outcome::Infrastructure(why.to_owned())
+        };
         let after = MachineAfter::Drain(reason);
         return end_attempts(draft, &attempts_of(state), &outcome, why, after);
     }

@@ -7,6 +7,7 @@ use crate::model::{
 
 use super::draft::Draft;
 use super::sharing::shares;
+use super::tidy::note_end;
 
 /// First wait before the attempt after an infrastructure failure; doubles with each attempt.
 const FIRST_RETRY_WAIT: Span = Span::from_secs(1);
@@ -115,7 +116,12 @@ fn release_machine(
         | MachineState::Gone { .. } => EventKind::MachineNote,
     };
     let bill = shares(draft, machine, Some((ended, outcome)));
+    let was_up = machine.state.endpoint().is_some();
+    let (shared_by, billed_before) = (claims.len(), machine.billed);
     draft.enter_shared_machine(id, next, Some(bill))?;
+    if was_up {
+        note_end(draft, id, (ended, shared_by), outcome, billed_before);
+    }
     if let Some(message) = message {
         draft.event(Subject::Machine(id), kind, message);
     }

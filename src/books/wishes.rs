@@ -69,7 +69,7 @@ pub(crate) fn end_as(
     }
 }
 
-fn is_machine_coming(draft: &Draft<'_>, id: MachineId) -> bool {
+pub(super) fn is_machine_coming(draft: &Draft<'_>, id: MachineId) -> bool {
     draft
         .books
         .machines

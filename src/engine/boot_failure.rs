@@ -33,6 +33,10 @@ impl Engine {
             .await;
         if written.is_ok() {
             self.nudge();
+            if self.has_unresolved_images() {
+                // Another version may stand in now.
+                self.resolve_nudge.notify_one();
+            }
             self.end_machine_now(id);
         }
     }

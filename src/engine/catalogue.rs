@@ -1,6 +1,6 @@
 //! Changes the catalogue and the policies: versioned rows, current at once.
 
-use crate::books::{Applied, Draft, apply_image, apply_policy, retire};
+use crate::books::{Applied, Draft, apply_image, apply_policy, release, retire};
 use crate::model::{EventKind, Image, ImageSpec, ImageState, PolicySpec, Subject};
 use crate::spec::{self, Problem};
 
@@ -102,6 +102,10 @@ impl Engine {
                 let Some(image) = draft.books.image(name).cloned() else {
                     return Ok(None);
                 };
+                // It goes with the version that it stands in for.
+                if let Some(bad) = draft.books.quarantined(name).cloned() {
+                    retire(draft, &bad, ImageState::Removed);
+                }
                 let removed = retire(draft, &image, ImageState::Removed);
                 let message = format!("version {} removed by {who}", removed.version);
                 draft.event(
@@ -116,6 +120,27 @@ impl Engine {
             .map_err(desk_error)?;
         self.nudge();
         removed.ok_or_else(|| not_found("image", name))
+    }
+
+    /// Makes a quarantined version of an image current again.
+    pub(super) async fn release_image(&self, name: &str, who: &str) -> Result<Image, DeskError> {
+        self.check_open()?;
+        let released = self
+            .write_durably(|draft| {
+                if draft.books.image(name).is_none() {
+                    return Ok(Err(not_found("image", name)));
+                }
+                let refusal = || {
+                    let current = format!("image {name:?} has no quarantined version");
+                    DeskError::Refused(current)
+                };
+                Ok(release(draft, name, who).ok_or_else(refusal))
+            })
+            .await
+            .map_err(desk_error)?;
+        self.nudge();
+        self.resolve_nudge.notify_one();
+        released
     }
 }
 

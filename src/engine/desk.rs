@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::books::{Applied, Approval, BudgetReport};
+use crate::books::{Applied, Approval, BudgetReport, ImageHealth};
 use crate::model::{
     Build, BuildId, Image, Machine, MachineId, Pipeline, PipelineId, Policy, Token, TokenRole,
 };
@@ -103,7 +103,11 @@ pub trait Desk: Send + Sync + std::fmt::Debug {
     async fn apply(&self, declarations: Vec<Declaration>) -> Result<Vec<Applied>, ApplyError>;
     /// Takes an image out of the catalogue; its machines drain.
     async fn remove_image(&self, name: &str, who: &str) -> Result<Image, DeskError>;
-    /// The current catalogue.
+    /// Makes a quarantined version of an image current again.
+    async fn release_image(&self, name: &str, who: &str) -> Result<Image, DeskError>;
+    /// How an image has fared; none if nothing is known of it.
+    async fn image_health(&self, name: &str) -> Result<Option<ImageHealth>, DeskError>;
+    /// The current catalogue, with versions that are quarantined.
     async fn images(&self) -> Result<Vec<Image>, DeskError>;
     /// The current policies.
     async fn policies(&self) -> Result<Vec<Policy>, DeskError>;

@@ -175,6 +175,9 @@ fn what_helps(books: &Books, why: &planner::Blocked) -> String {
             "The next try is at {until}. More types, zones or markets in the image's shapes and \
              policy give it more places to find capacity."
         ),
+        planner::Blocked::Tidying(_, until) => {
+            format!("It gets the machine in a moment, or another one after {until}.")
+        }
         planner::Blocked::Unresolved(image) => {
             let name = books.snapshot.image(*image).map_or("", |image| &image.name);
             format!(
@@ -291,7 +294,10 @@ fn machines_words(books: &Books, image: &str) -> String {
         *tally.entry(machine.state.word()).or_default() += 1;
     }
     if tally.is_empty() {
-        return "can build it; no machine is up".to_owned();
+        return format!(
+            "can build it{}; no machine is up",
+            standing_in(books, image)
+        );
     }
     let on_busy = |machine: &&MachineView| machine.phase == Phase::Busy;
     let index = books
@@ -311,5 +317,21 @@ fn machines_words(books: &Books, image: &str) -> String {
         1 => "; there is room for one more build beside others".to_owned(),
         room => format!("; there is room for {room} more builds beside others"),
     };
-    format!("can build it; machines: {}{room}", words.join(", "))
+    let stands_in = standing_in(books, image);
+    format!(
+        "can build it{stands_in}; machines: {}{room}",
+        words.join(", ")
+    )
+}
+
+/// Says if the current version of an image is not the newest one.
+fn standing_in(books: &Books, image: &str) -> String {
+    let bad = books.quarantined(image).zip(books.image(image));
+    bad.map_or_else(String::new, |(bad, good)| {
+        format!(
+            ", with version {}, for version {} is quarantined (`dormouse image release {image}` \
+             tries it anew)",
+            good.version, bad.version
+        )
+    })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::books::{Applied, Approval, BudgetReport};
+use crate::books::{Applied, Approval, BudgetReport, ImageHealth};
 use crate::model::{
     Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Secret,
     Token, TokenId, TokenRole,
@@ -113,13 +113,22 @@ impl Desk for FrontDesk {
         self.engine.remove(name, who).await
     }
 
+    async fn release_image(&self, name: &str, who: &str) -> Result<Image, DeskError> {
+        self.engine.release_image(name, who).await
+    }
+
+    async fn image_health(&self, name: &str) -> Result<Option<ImageHealth>, DeskError> {
+        Ok(self.engine.books().image_health(name))
+    }
+
     async fn images(&self) -> Result<Vec<Image>, DeskError> {
-        Ok(self
-            .engine
-            .books()
-            .current_images()
-            .map(|image| Image::clone(image))
-            .collect())
+        let books = self.engine.books();
+        let mut images = Vec::new();
+        for image in books.current_images() {
+            images.push(Image::clone(image));
+            images.extend(books.quarantined(&image.name).map(|bad| Image::clone(bad)));
+        }
+        Ok(images)
     }
 
     async fn policies(&self) -> Result<Vec<Policy>, DeskError> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::books::{insert, row};
+use crate::books::{insert, row, supersede};
 use crate::matching::{self, Matches};
 use crate::model::{
     Build, BuildId, BuildResult, BuildState, Pipeline, PipelineId, Requirements, Timestamp,
@@ -152,12 +152,16 @@ impl Engine {
             repeated: false,
         };
         let written = self.write(|draft| {
-            insert(draft, pipeline, builds);
-            Ok(())
+            let ids = builds.iter().map(|build| build.id).collect();
+            insert(draft, pipeline.clone(), builds);
+            supersede(draft, &pipeline, ids)
         });
-        let ((), pending) = written.map_err(desk_error)?;
+        let (stopping, pending) = written.map_err(desk_error)?;
         self.nudge();
         self.durable(pending).await.map_err(desk_error)?;
+        for attempt in stopping {
+            self.wake_driver(attempt);
+        }
         Ok(accepted)
     }
 

@@ -30,6 +30,7 @@ mod intake;
 mod journal;
 mod launcher;
 mod passes;
+mod recall;
 mod reconcile;
 mod resolve;
 mod retry;
@@ -38,6 +39,7 @@ mod sessions;
 mod sleep;
 mod spot;
 mod sweep;
+mod tidy;
 mod verify;
 mod wish;
 

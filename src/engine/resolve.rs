@@ -58,6 +58,12 @@ impl Engine {
         new.into_iter().chain(known).collect()
     }
 
+    /// Whether it is not known of a current image where it can be launched.
+    pub(super) fn has_unresolved_images(&self) -> bool {
+        let first = self.images_to_resolve().into_iter().next();
+        first.is_some_and(|image| self.books().capacity.resolution(&image).is_none())
+    }
+
     fn note_resolution(&self, image: &Image, resolution: Resolution) -> Result<(), Fault> {
         let found = format!(
             "version {} stands for {}; {} offerings, priced by {}",

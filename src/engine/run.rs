@@ -49,6 +49,7 @@ impl Engine {
         let mut books = Books::load(open);
         books.know_providers(self.skills());
         books.count_failures(ended, self.parts.settings.failure_budget);
+        self.recall(&mut books).await?;
         let history = self.history(self.parts.clock.now()).await?;
         books.remember(history, self.parts.clock.now());
         books.snapshot.capacity_wait = Some(self.parts.settings.capacity_wait);
@@ -133,6 +134,11 @@ impl Engine {
         let (id, engine) = (machine.id, Arc::clone(self));
         let provider = self.provider(&machine.provider);
         let has_fleet = provider.is_some_and(|provider| provider.fleet().is_some());
+        if machine.state.endpoint().is_some() {
+            for attempt in &machine.record.unproved {
+                self.spawn(Arc::clone(self).tidy(id, *attempt));
+            }
+        }
         match &machine.state {
             // A recorded launch is sent again; one that was not recorded was never sent.
             MachineState::Intended { .. } if has_fleet => {

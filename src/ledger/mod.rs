@@ -196,6 +196,7 @@ mod tests {
             billing: Billing::default(),
             boot: None,
             hold: None,
+            record: crate::model::Record::default(),
             rev: 0,
         }
     }

@@ -199,7 +199,9 @@ impl<'a> Listed<'a> {
     fn of(image: &'a Image) -> Option<Self> {
         match image.state {
             ImageState::Active => {}
-            ImageState::Superseded | ImageState::Removed => return None,
+            ImageState::Superseded | ImageState::Quarantined | ImageState::Removed => {
+                return None;
+            }
         }
         let capabilities = &image.spec.capabilities;
         let there = capabilities.values().filter(|value| value.is_there());

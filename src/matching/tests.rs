@@ -62,6 +62,7 @@ fn image(name: &str, prices: &[u64], capabilities: Capabilities) -> Image {
             billing: None,
         },
         applied_at: Timestamp::default(),
+        released_at: None,
         rev: 0,
     }
 }

@@ -23,8 +23,18 @@ pub struct Image {
     pub spec: ImageSpec,
     /// When this version was applied.
     pub applied_at: Timestamp,
+    /// When it was tried anew after a quarantine, if it was: what it did before counts no more.
+    #[serde(default)]
+    pub released_at: Option<Timestamp>,
     /// Write counter for compare-and-set.
     pub rev: u64,
+}
+
+impl Image {
+    /// From when on it counts how its boots went.
+    pub fn counts_from(&self) -> Timestamp {
+        self.released_at.unwrap_or(self.applied_at)
+    }
 }
 
 /// Whether an image version may be launched.
@@ -35,6 +45,8 @@ pub enum ImageState {
     Active,
     /// A newer version took its place; its machines drain.
     Superseded,
+    /// It never booted, and a version before it is current again in its place.
+    Quarantined,
     /// Removed from the catalogue; its machines drain.
     Removed,
 }

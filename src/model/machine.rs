@@ -9,7 +9,8 @@ use super::claims::Claims;
 use super::id::{AttemptId, BuildId, LaunchId, MachineId};
 use super::money::{Money, Rate};
 use super::offering::{Market, Pool};
-use super::policy::SleepKind;
+use super::policy::{Reuse, SleepKind};
+use super::record::{Full, Left, Record};
 use super::secret::Secret;
 use super::time::{Span, Timestamp};
 use super::transition::IllegalTransition;
@@ -82,6 +83,9 @@ pub struct Machine {
     pub boot: Option<Boot>,
     /// Kept for a person.
     pub hold: Option<Hold>,
+    /// How it has done.
+    #[serde(default)]
+    pub record: Record,
     /// Write counter for compare-and-set.
     pub rev: u64,
 }
@@ -222,6 +226,10 @@ pub enum Reason {
     Interrupted(String),
     /// It was asleep for longer than the policy allows.
     AsleepTimeout,
+    /// Something of a build is left on it.
+    Unclean(Left),
+    /// It has no room for a further build.
+    Full(Full),
     /// It was at hand for longer than the policy allows, and ran nothing.
     Unused,
     /// The build for which it was launched no longer needs it.
@@ -245,6 +253,8 @@ impl Reason {
             Self::NoCapacity(why) => format!("no capacity: {why}"),
             Self::Interrupted(why) => format!("interrupted: {why}"),
             Self::AsleepTimeout => "asleep for longer than the policy allows".to_owned(),
+            Self::Unclean(left) => left.sentence(),
+            Self::Full(full) => full.sentence(),
             Self::Unused => {
                 "was at hand for longer than the policy allows, and ran nothing".to_owned()
             }
@@ -370,6 +380,16 @@ impl Machine {
         }
     }
 
+    /// Notes that it was given a build of `project`, which has its claim by now, and what that wants
+    /// of who comes before, beside and after it.
+    pub fn given_to(&mut self, project: String, reuse: Reuse) {
+        let is_another = self.project.as_ref() != Some(&project);
+        let is_used = self.builds_done > 0 || self.state.claims().len() > 1;
+        self.record.is_mixed |= is_used && is_another;
+        self.record.reuse = self.record.reuse.stricter(reuse);
+        self.project = Some(project);
+    }
+
     /// Moves the machine to `next` at `now`, counting the write.
     ///
     /// # Errors
@@ -466,6 +486,8 @@ const fn ends_work(reason: &Reason) -> bool {
         | Reason::BuildCount
         | Reason::ImageChanged
         | Reason::AsleepTimeout
+        | Reason::Unclean(_)
+        | Reason::Full(_)
         | Reason::Unused
         | Reason::MakeRoom
         | Reason::Requested(_) => false,

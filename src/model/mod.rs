@@ -19,6 +19,7 @@ mod machine;
 mod money;
 mod offering;
 mod policy;
+mod record;
 mod requirement;
 mod schedule;
 mod secret;
@@ -47,6 +48,7 @@ pub use policy::{
     IdleTimeout, MarketChoice, OnDemandWhen, Policy, PolicySpec, Quarantine, RestAt, Reuse,
     SleepKind, Superseded, Warm,
 };
+pub use record::{BootRecord, Full, Left, Record, Resource, Usage};
 pub use requirement::{Constraint, Operator, Requirement, Requirements};
 pub use schedule::{WarmWindow, time_zone, time_zone_names};
 pub use secret::Secret;

@@ -223,6 +223,16 @@ pub enum Reuse {
 }
 
 impl Reuse {
+    /// The one of two that allows less.
+    #[must_use]
+    pub const fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::Project, _) | (_, Self::Project) => Self::Project,
+            (Self::Any, Self::Any) => Self::Any,
+        }
+    }
+
     /// The word for it, as in policy files.
     pub const fn word(self) -> &'static str {
         match self {

@@ -6,9 +6,10 @@ use crate::model::{BuildId, MachineId, Money, Timestamp};
 
 use super::audit_limits::over_limits;
 use super::plan::{Action, Plan};
+use super::rest;
 use super::retire::is_held;
-use super::slots::room;
-use super::snapshot::{ImageIndex, Phase, Queued, Snapshot};
+use super::slots::{launched, room, with_build};
+use super::snapshot::{ImageIndex, MachineView, Meter, Phase, Queued, Snapshot};
 
 /// A plan that must not be executed: the planner has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,14 @@ pub enum Violation {
     /// A build is bound to a machine that cannot take one.
     #[error("{0} cannot take a build")]
     NotFree(MachineId),
+    /// A build is bound to a machine on which it must not follow, or be followed by, what ran there.
+    #[error("{build} must not run on {machine} after what ran there")]
+    NotShared {
+        /// The build.
+        build: BuildId,
+        /// The machine.
+        machine: MachineId,
+    },
     /// A build that asks for a machine of its own would share one, or get one that has run others.
     #[error("{build} is placed on {machine}, which it would not have to itself")]
     NotAlone {
@@ -112,8 +121,7 @@ impl Action {
 /// A machine as the actions so far leave it.
 #[derive(Clone, Copy)]
 struct Taken {
-    image: ImageIndex,
-    version: u32,
+    view: MachineView,
     room: u32,
     /// No build has ever been on it.
     is_fresh: bool,
@@ -144,7 +152,9 @@ impl Check<'_> {
                 self.look(*machine, |phase| matches!(phase, Phase::Asleep(_)));
                 match (claim, self.taken.get(machine).copied()) {
                     (Some((build, _)), _) => self.fill(*build, *machine),
-                    (None, Some(woken)) => self.spare(*machine, woken.image, woken.version),
+                    (None, Some(woken)) => {
+                        self.spare(*machine, woken.view.image, woken.view.version)
+                    }
                     (None, None) => self.violations.push(Violation::NotFree(*machine)),
                 }
             }
@@ -164,14 +174,15 @@ impl Check<'_> {
                 machine,
                 image,
                 version,
+                market,
                 claim,
                 ..
             } => {
                 self.machine_once(*machine);
                 let slots = self.snapshot.image(*image).map_or(1, |view| view.slots);
+                let launch = (*image, *version, *market);
                 let launched = Taken {
-                    image: *image,
-                    version: *version,
+                    view: launched(launch, slots.max(1), Meter::default()),
                     room: slots.max(1),
                     is_fresh: true,
                 };
@@ -204,24 +215,20 @@ impl Check<'_> {
         let Some(machine) = self.snapshot.machines.get(&id) else {
             return;
         };
-        if !is_right(machine.phase) {
+        let image = self.snapshot.image(machine.image);
+        let rests = image.is_some_and(|image| rest::must_rest(machine, image).is_some());
+        if !is_right(machine.phase) || machine.past.is_tidying || rests {
             return;
         }
-        let room = self
-            .snapshot
-            .image(machine.image)
-            .map_or(0, |image| room(image, machine));
+        let room = image.map_or(0, |image| room(image, machine));
         let is_without_work = machine.claims == 0;
-        self.taken.insert(
-            id,
-            Taken {
-                image: machine.image,
-                version: machine.version,
-                // One without work takes one build, whatever it allows side by side.
-                room: room.max(u32::from(is_without_work && machine.phase != Phase::Busy)),
-                is_fresh: machine.builds_done == 0 && is_without_work,
-            },
-        );
+        let taken = Taken {
+            view: *machine,
+            // One without work takes one build, whatever it allows side by side.
+            room: room.max(u32::from(is_without_work && machine.phase != Phase::Busy)),
+            is_fresh: machine.builds_done == 0 && is_without_work,
+        };
+        self.taken.insert(id, taken);
     }
 
     /// Gives a machine a build.
@@ -233,17 +240,21 @@ impl Check<'_> {
         let queued = self.snapshot.queued.get(&build);
         let class = queued.and_then(|queued| self.snapshot.classes.get(&queued.class));
         let wants_fresh = class.is_some_and(|class| class.fresh);
+        let machine = id;
         if wants_fresh && !taken.is_fresh {
-            let machine = id;
             self.violations.push(Violation::NotAlone { build, machine });
+        }
+        if class.is_some_and(|class| !rest::may_follow(class, &taken.view)) {
+            self.violations
+                .push(Violation::NotShared { build, machine });
         }
         let after = Taken {
             room: if wants_fresh { 0 } else { taken.room - 1 },
             is_fresh: false,
-            ..taken
+            view: class.map_or(taken.view, |class| with_build(class, taken.view)),
         };
         self.taken.insert(id, after);
-        self.build(build, taken.image, taken.version);
+        self.build(build, taken.view.image, taken.view.version);
     }
 
     /// A machine to be at hand is of a current version.

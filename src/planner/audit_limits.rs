@@ -7,7 +7,9 @@ use crate::model::{BuildId, MachineId, Market, PipelineId, Rate, Timestamp};
 use super::audit::Violation;
 use super::limits::{self, LAUNCH_WINDOW, Limit, Load, Rule};
 use super::plan::{Action, Plan};
-use super::snapshot::{BoundView, Class, ImageIndex, MachineView, Phase, ProjectIndex, Snapshot};
+use super::snapshot::{
+    BoundView, Class, ImageIndex, MachineView, Past, Phase, ProjectIndex, Snapshot,
+};
 
 /// The limits that are exceeded after a plan, and more so than before it; and such budgets.
 pub(super) fn over_limits(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation> {
@@ -179,6 +181,7 @@ impl Counts<'_> {
             offering: None,
             is_interrupted: false,
             project: None,
+            past: Past::default(),
             phase: Phase::Coming { claimed: false },
             created_at: now,
             builds_done: 0,

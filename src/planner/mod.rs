@@ -18,6 +18,7 @@ mod place;
 mod plan;
 mod replay;
 mod report;
+mod rest;
 mod retire;
 mod room;
 mod share;
@@ -38,7 +39,7 @@ pub use report::{
 pub use share::{Flow, MOST_PRIORITY, Shares};
 pub use snapshot::{
     BoundView, Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Meter, OfferingView,
-    PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
+    Past, PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 
 pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};

@@ -1,5 +1,5 @@
 //! Step 2: queued builds to machines: busy ones that have room first, then idle ones, then ones that
-//! are coming anyway, then ones asleep, then launches on the cheapest fitting image that limits and
+//! are tidied up and idle in a moment, then ones that are coming anyway, then ones asleep, then launches on the cheapest fitting image that limits and
 //! capacity allow.
 
 use crate::model::{AttemptId, BuildId, MachineId, Market, MarketChoice, Rate, Timestamp};
@@ -7,9 +7,10 @@ use crate::model::{AttemptId, BuildId, MachineId, Market, MarketChoice, Rate, Ti
 use super::budgets::Part;
 use super::limits::Load;
 use super::plan::{Action, Blocked, Plan, Waiting};
+use super::rest;
 use super::retire::Pool;
 use super::room::{Place, Room};
-use super::slots::Shared;
+use super::slots::{Shared, room, with_build};
 use super::snapshot::{
     Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, OfferingView, Paused, QueueKey,
     Snapshot,
@@ -47,10 +48,19 @@ pub(super) fn place(
         let flow = cursor.class.flow();
         let goes_on = match choose(snapshot, now, pool, cursor, key.build) {
             Ok(choice) => {
-                let action = choice.into_action(key.build, fresh_id);
-                pool.shared.placed(snapshot, cursor.class, &action, now);
-                plan.actions.push(action);
-                turns.charge(flow);
+                match choice.into_action(key.build, fresh_id) {
+                    Entered::Acts(action) => {
+                        pool.shared.placed(snapshot, cursor.class, &action, now);
+                        plan.actions.push(action);
+                        turns.charge(flow);
+                    }
+                    Entered::Waits(why) => plan.waiting.push(Waiting {
+                        class: cursor.id,
+                        builds: 1,
+                        first: key.build,
+                        why,
+                    }),
+                }
                 true
             }
             Err(why) => {
@@ -86,9 +96,10 @@ impl Blocked {
     /// When time alone may end the wait.
     pub(super) const fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Paused(_, Paused { until, .. }) | Self::Dry(_, until) | Self::Backoff(until) => {
-                Some(*until)
-            }
+            Self::Paused(_, Paused { until, .. })
+            | Self::Dry(_, until)
+            | Self::Backoff(until)
+            | Self::Tidying(_, until) => Some(*until),
             Self::Limit(reached) => reached.until,
             Self::Budget(no_room) => no_room.until,
             Self::NoImage | Self::Unresolved(_) => None,
@@ -159,33 +170,44 @@ const fn is_its_own(why: &Blocked) -> bool {
 /// Where a build goes.
 pub(super) enum Choice {
     Machine(MachineId),
+    /// Onto this machine in a moment, or elsewhere after this time.
+    Await(MachineId, Timestamp),
     Wake(MachineId, usize),
     Launch(Candidate, u32, Open),
 }
 
+/// What a plan says of a place that was found.
+enum Entered {
+    Acts(Action),
+    Waits(Blocked),
+}
+
 impl Choice {
-    fn into_action(self, build: BuildId, fresh_id: &mut dyn FnMut() -> u128) -> Action {
-        let attempt = AttemptId::from_bits(fresh_id());
-        match self {
+    fn into_action(self, build: BuildId, fresh_id: &mut dyn FnMut() -> u128) -> Entered {
+        let mut attempt = || AttemptId::from_bits(fresh_id());
+        Entered::Acts(match self {
+            Self::Await(machine, until) => {
+                return Entered::Waits(Blocked::Tidying(machine, until));
+            }
             Self::Machine(machine) => Action::Bind {
                 build,
-                attempt,
+                attempt: attempt(),
                 machine,
             },
             Self::Wake(machine, offering) => Action::Wake {
                 machine,
                 offering,
-                claim: Some((build, attempt)),
+                claim: Some((build, attempt())),
             },
             Self::Launch(candidate, version, open) => Action::Launch {
+                claim: Some((build, attempt())),
                 machine: MachineId::from_bits(fresh_id()),
                 image: candidate.image,
                 version,
                 market: open.market,
                 offerings: open.places,
-                claim: Some((build, attempt)),
             },
-        }
+        })
     }
 }
 
@@ -204,13 +226,14 @@ fn choose(
         build: Some(build),
         why: &mut why,
     };
-    let ready = search
+    let up = search
         .join(pool, Shared::take_busy)
         .or_else(|| search.take_idle(pool, &mut cursor.idle_from))
-        .or_else(|| search.join(pool, Shared::take_coming))
-        .or_else(|| search.take_coming(pool))
         .map(Choice::Machine);
-    let choice = ready
+    let choice = up
+        .or_else(|| search.await_tidying(pool))
+        .or_else(|| search.join(pool, Shared::take_coming).map(Choice::Machine))
+        .or_else(|| search.take_coming(pool).map(Choice::Machine))
         .or_else(|| search.wake(pool))
         .or_else(|| search.launch(pool));
     cursor.done += usize::from(choice.is_some());
@@ -262,6 +285,40 @@ impl<'a> Search<'a> {
             if !is_its_own(self.why) {
                 *idle_from = first;
             }
+        }
+        None
+    }
+
+    /// A machine that will be idle in a moment. Nothing is placed on it, so it takes no room.
+    fn await_tidying(&mut self, pool: &mut Pool) -> Option<Choice> {
+        if pool.tidying.is_empty() {
+            return None;
+        }
+        for candidate in &self.class.candidates {
+            let Some(image) = self.snapshot.image(candidate.image) else {
+                continue;
+            };
+            let tidying = pool.tidying.get(&candidate.image).into_iter().flatten();
+            let found = tidying.copied().find_map(|key| {
+                let awaited = pool.awaited.get(&key.1);
+                let view = awaited.or_else(|| self.snapshot.machines.get(&key.1))?;
+                let place = Place::on(self.class, self.build, view);
+                let fits = self.now < rest::tidy_until(key.0.0)
+                    && suits(self.snapshot, self.class, view)
+                    && self.has_room(&pool.room, &place);
+                fits.then_some((key, *view))
+            });
+            let Some((key, view)) = found else {
+                continue;
+            };
+            let then = with_build(self.class, view);
+            if room(image, &then) == 0
+                && let Some(tidying) = pool.tidying.get_mut(&candidate.image)
+            {
+                tidying.remove(&key);
+            }
+            pool.awaited.insert(key.1, then);
+            return Some(Choice::Await(key.1, rest::tidy_until(key.0.0)));
         }
         None
     }
@@ -362,6 +419,7 @@ pub(super) fn suits(snapshot: &Snapshot, class: &Class, machine: &MachineView) -
         image.is_some_and(|image| image.market == MarketChoice::Spot)
     };
     (!class.fresh || machine.builds_done == 0)
+        && rest::may_follow(class, machine)
         && (!class.on_demand || machine.market == Market::OnDemand || only_spot())
 }
 

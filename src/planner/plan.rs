@@ -124,6 +124,9 @@ pub enum Blocked {
     Dry(ImageIndex, Timestamp),
     /// It is not known yet where a fitting image can be launched.
     Unresolved(ImageIndex),
+    /// A machine that fits is being tidied up after another build; it is not waited for any longer
+    /// after this time.
+    Tidying(MachineId, Timestamp),
     /// They wait for their next attempt.
     Backoff(Timestamp),
 }

@@ -174,6 +174,9 @@ pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
             let image = snapshot.image(*image).map_or("?", |image| &image.name);
             format!("it is not known yet where image {image} can be launched")
         }
+        Blocked::Tidying(machine, _) => {
+            format!("{machine}, which fits, is being tidied up after another build")
+        }
         Blocked::Backoff(until) => format!("its next attempt is due at {until}"),
     }
 }

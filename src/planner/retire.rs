@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{MachineId, Reason, Timestamp};
 
 use super::plan::{Action, Plan};
+use super::rest;
 use super::room::Room;
 use super::slots::Shared;
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
@@ -16,6 +17,10 @@ use super::warm::is_needed_asleep;
 pub(super) struct Pool {
     /// Idle machines by image, the most recently idled first.
     pub(super) idle: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    /// Idle machines by image that cannot take a build for a moment, the most recently idled first.
+    pub(super) tidying: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    /// Those of them that builds wait for, as they will be with these.
+    pub(super) awaited: BTreeMap<MachineId, MachineView>,
     /// Machines on their way up without a build, by image, oldest first.
     pub(super) coming: BTreeMap<ImageIndex, BTreeSet<(Timestamp, MachineId)>>,
     /// Machines asleep by image, the most recent first.
@@ -31,6 +36,14 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// Machines of an image that are idle in a moment, and that no build waits for.
+    pub(super) fn nearly_idle(&self, image: ImageIndex) -> usize {
+        let tidying = self.tidying.get(&image).into_iter().flatten();
+        tidying
+            .filter(|key| !self.awaited.contains_key(&key.1))
+            .count()
+    }
+
     /// Takes an idle machine out.
     pub(super) fn remove_idle(&mut self, image: ImageIndex, key: &IdleKey) {
         if let Some(idle) = self.idle.get_mut(&image) {
@@ -86,6 +99,9 @@ pub(super) fn must_end(
     if image.version != Some(machine.version) {
         return Some(Reason::ImageChanged);
     }
+    if let Some(reason) = rest::must_rest(machine, image) {
+        return Some(reason);
+    }
     if machine.builds_done >= image.max_builds {
         return Some(Reason::BuildCount);
     }
@@ -111,8 +127,12 @@ fn add(
                 plan.wake(until);
                 return;
             }
-            pool.idle
-                .entry(machine.image)
+            let idle = if machine.past.is_tidying {
+                &mut pool.tidying
+            } else {
+                &mut pool.idle
+            };
+            idle.entry(machine.image)
                 .or_default()
                 .insert((Reverse(since), id));
             if let Some(image) = snapshot.image(machine.image) {

@@ -10,8 +10,9 @@ use crate::model::{MachineId, Market, Rate, Timestamp};
 
 use super::place::suits;
 use super::plan::Action;
+use super::rest;
 use super::retire::{is_held, must_end};
-use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Meter, Phase, Snapshot};
+use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Meter, Past, Phase, Snapshot};
 
 /// Machines with builds and room, as far as a pass has come.
 #[derive(Debug, Default)]
@@ -135,23 +136,7 @@ impl Shared {
             }
             Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => return,
         };
-        let after = MachineView {
-            phase: match before.phase {
-                Phase::Idle(_) | Phase::Busy => Phase::Busy,
-                Phase::Coming { .. } | Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => {
-                    Phase::Coming { claimed: true }
-                }
-            },
-            project: Some(class.project),
-            claims: before.claims + 1,
-            // Who asked for a machine that has run nothing has it alone.
-            free: if class.fresh {
-                0
-            } else {
-                before.free.saturating_sub(1)
-            },
-            ..before
-        };
+        let after = with_build(class, before);
         if after.free > 0 {
             self.add(snapshot, id, &after);
             self.changed.insert(id, after);
@@ -159,8 +144,30 @@ impl Shared {
     }
 }
 
+/// A machine once it has been given a build of a class.
+pub(super) fn with_build(class: &Class, before: MachineView) -> MachineView {
+    MachineView {
+        phase: match before.phase {
+            Phase::Idle(_) | Phase::Busy => Phase::Busy,
+            Phase::Coming { .. } | Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => {
+                Phase::Coming { claimed: true }
+            }
+        },
+        past: rest::past_with(class, &before),
+        project: Some(class.project),
+        claims: before.claims + 1,
+        // Who asked for a machine that has run nothing has it alone.
+        free: if class.fresh {
+            0
+        } else {
+            before.free.saturating_sub(1)
+        },
+        ..before
+    }
+}
+
 /// A machine whose launch the pass has decided.
-fn launched(
+pub(super) fn launched(
     (image, version, market): (ImageIndex, u32, Market),
     slots: u32,
     meter: Meter,
@@ -173,6 +180,7 @@ fn launched(
         offering: None,
         is_interrupted: false,
         project: None,
+        past: Past::default(),
         phase: Phase::Coming { claimed: false },
         created_at: meter.coming_since,
         meter,

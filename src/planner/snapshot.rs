@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    BuildId, MachineId, Market, MarketChoice, PipelineId, Rate, SleepKind, Span, Timestamp,
+    BuildId, Left, MachineId, Market, MarketChoice, PipelineId, Rate, RestAt, Reuse, SleepKind,
+    Span, Timestamp, Usage,
 };
 
 use super::budgets::BudgetView;
@@ -177,6 +178,8 @@ pub struct Class {
     pub fresh: bool,
     /// Spare capacity will not do: it is a last retry, or policies say so.
     pub on_demand: bool,
+    /// What they want of who comes before and after them, where that is not anybody, by image.
+    pub reuse: BTreeMap<ImageIndex, Reuse>,
     /// The policies that speak of them for their labels or priority.
     pub rules: Vec<Rule>,
     /// How long each may take; nothing while no budget asks.
@@ -268,6 +271,8 @@ pub struct ImageView {
     pub max_asleep: u32,
     /// How long its machines may be asleep.
     pub asleep_timeout: Span,
+    /// How full its machines may get.
+    pub rest_at: RestAt,
     /// How long its machines may take to be ready.
     pub boot_timeout: Span,
 }
@@ -328,6 +333,8 @@ pub struct MachineView {
     pub is_interrupted: bool,
     /// The project whose build it ran last, or was launched for; none for one that has run nothing.
     pub project: Option<ProjectIndex>,
+    /// What builds before mean for the next one.
+    pub past: Past,
     /// What it is doing.
     pub phase: Phase,
     /// When its launch was decided.
@@ -362,6 +369,21 @@ impl MachineView {
     pub const fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Idle(_) | Phase::Busy)
     }
+}
+
+/// What the builds that a machine has run mean for the next one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// It has not said yet that nothing is left of one of them.
+    pub is_tidying: bool,
+    /// What is left of one of them for good.
+    pub left: Option<Left>,
+    /// How full it was after the last one.
+    pub usage: Usage,
+    /// Who may come after them.
+    pub reuse: Reuse,
+    /// They were of several projects.
+    pub is_mixed: bool,
 }
 
 /// What a machine is doing, as far as decisions go.

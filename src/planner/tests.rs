@@ -112,6 +112,7 @@ pub(super) fn machine(
         offering: Some(0),
         is_interrupted: false,
         project: None,
+        past: Past::default(),
         phase,
         created_at: NOW - Span::from_secs(600),
         builds_done: 1,

@@ -194,7 +194,8 @@ impl Tier<'_> {
 
     /// Wakes and launches what is missing, counting what is on its way.
     fn fill(&self, pool: &mut Pool, plan: &mut Plan, fresh_id: &mut dyn FnMut() -> u128) {
-        let idle = u32::try_from(self.idle(pool).len()).unwrap_or(u32::MAX);
+        let idle = self.idle(pool).len() + pool.nearly_idle(self.index);
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         let (mut running, mut asleep) = (
             self.floors.running.saturating_sub(idle),
             self.missing_asleep(pool),
@@ -261,7 +262,7 @@ impl Choice {
     /// The action that makes a machine ready without a build; none where it is ready.
     fn into_spare(self, fresh_id: &mut dyn FnMut() -> u128) -> Option<Action> {
         match self {
-            Self::Machine(_) => None,
+            Self::Machine(_) | Self::Await(..) => None,
             Self::Wake(machine, offering) => Some(Action::Wake {
                 machine,
                 offering,

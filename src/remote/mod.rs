@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::model::{AttemptId, BuildSpec, Endpoint, Jump, MachineKeys, Secret, Span, Timestamp};
+use crate::model::{
+    AttemptId, BuildSpec, Endpoint, Jump, Left, MachineKeys, Secret, Span, Timestamp, Usage,
+};
 
 mod call;
 mod connection;
@@ -18,6 +20,7 @@ mod jump;
 mod keys;
 mod notice;
 mod rekey;
+mod room;
 mod run;
 mod scan;
 mod script;
@@ -205,6 +208,15 @@ pub enum Stop {
     Attempt,
 }
 
+/// What a machine says once an attempt was discarded; looked at then, not taken for granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discarded {
+    /// What is left of the attempt all the same.
+    pub left: Option<Left>,
+    /// How full the machine is.
+    pub usage: Usage,
+}
+
 /// What became of a machine's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rekey {
@@ -250,10 +262,10 @@ pub trait Session: Send + Sync + std::fmt::Debug {
         timeout: Span,
     ) -> Result<CommandOutput, RemoteError>;
 
-    /// Puts the runner on the machine and starts its lease, as `extend_lease` does; once per
-    /// machine, before the first `start`, which saves a round trip by using the same shell. A
-    /// `start` that finds no runner puts it there by itself.
-    async fn prepare(&self, lease: Span) -> Result<(), RemoteError>;
+    /// Puts the runner on the machine, starts its lease, as `extend_lease` does, and learns how full
+    /// the machine is; once per machine, before the first `start`, which saves a round trip by using
+    /// the same shell. A `start` that finds no runner puts it there by itself.
+    async fn prepare(&self, lease: Span) -> Result<Usage, RemoteError>;
 
     /// Starts the attempt unless it has been started already, and follows its log from `from`.
     /// Repeating it is harmless until the attempt is discarded. A step that is stopped or killed
@@ -275,10 +287,11 @@ pub trait Session: Send + Sync + std::fmt::Debug {
     /// the run then ends in the ordinary way, with `Done`. No effect on what is over or unknown.
     async fn stop(&self, attempt: AttemptId, what: Stop, grace: Span) -> Result<(), RemoteError>;
 
-    /// Ends what is left of the attempt's processes and removes its directory. Call it once log
-    /// and result are durable at home: a later `start` would run the attempt again. Cheapest on the
+    /// Ends what is left of the attempt's processes, removes its directory, and says in the same
+    /// round trip what is there all the same, and how full the machine is. Repeating it is harmless:
+    /// what is said is looked at anew. Call it once log and result are durable at home: a later `start` would run the attempt again. Cheapest on the
     /// session that delivered `Done`, where the shell that ran the attempt still listens.
-    async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError>;
+    async fn discard(&self, attempt: AttemptId) -> Result<Discarded, RemoteError>;
 
     /// Extends the machine's lease: it powers itself off when nobody does so in time. The lease
     /// is a length of time, counted by the machine from when it hears it; clocks are not compared.

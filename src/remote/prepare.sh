@@ -16,6 +16,11 @@ dm_tail=plain
 case $(tail --version 2>/dev/null) in
   *'GNU coreutils'*) command -v timeout >/dev/null && dm_tail=gnu ;;
 esac
+dm_statfs=no
+case $(stat -f -c '%b %f %a %c %d' .dormouse 2>/dev/null) in
+  '' | *[!0-9\ ]*) ;;
+  *) dm_statfs=yes ;;
+esac
 dm_booted=0
 dm_booted_id=
 if [ "$dm_proc" = yes ]; then
@@ -28,6 +33,7 @@ fi
   echo "dm_session='$dm_session'"
   echo "dm_proc=$dm_proc"
   echo "dm_tail=$dm_tail"
+  echo "dm_statfs=$dm_statfs"
   echo "dm_booted=$dm_booted"
   echo "dm_booted_id='$dm_booted_id'"
 } >>"$dm_file.$$" && mv -f "$dm_file.$$" "$dm_file" || exit 73

@@ -24,7 +24,8 @@
 #
 # Found by `prepare` and appended to this file: dm_sh (path of sh), dm_session (how to get a new
 # session), dm_proc (whether there is a Linux /proc), dm_tail (whether tail is GNU's and has
-# `timeout` beside it), dm_booted and dm_booted_id (when this boot began).
+# `timeout` beside it), dm_statfs (whether stat tells of file systems), dm_booted and dm_booted_id
+# (when this boot began).
 
 dm_home=$PWD/.dormouse
 # How long a follow call may last before the caller must ask again: nothing that follows outlives a
@@ -461,24 +462,137 @@ dm_descend() {
   done
 }
 
-# Ends what is left of the attempt and removes its directory.
+# Ends what is left of the attempt and removes its directory; says what is there all the same, and how
+# full the machine is. What is said is what was looked at afterwards, also the second time round.
 dm_discard() {
   dm_dir=$dm_home/$dm_attempt
-  [ -d "$dm_dir" ] || return 0
   dm_marker=$dm_attempt.
   dm_group=
   dm_pid=0
   { read -r dm_pid dm_rest <"$dm_dir/claim"; } 2>/dev/null
-  if [ -e "$dm_dir/rc" ]; then
-    # Everything of the attempt is younger than its supervisor.
-    dm_find "$dm_pid"
-    dm_send KILL $dm_marked
-  else
-    dm_stop all 0
-  fi
-  rm -rf "$dm_dir" 2>/dev/null && return
-  # Somebody was still writing there, or left directories that may not be written.
+  case $dm_pid in '' | *[!0-9]*) dm_pid=0 ;; esac
+  [ -e "$dm_dir/rc" ] || dm_stop all 0
+  dm_clear
+  dm_remove 2>/dev/null
+  dm_is=gone
+  [ ! -e "$dm_dir" ] || dm_is=left
+  dm_room
+  dm_say "discarded $dm_is $dm_count $dm_disk $dm_inodes $dm_memory"
+}
+
+dm_remove() {
+  [ -d "$dm_dir" ] || return 0
+  rm -rf "$dm_dir" && return
+  # Somebody was still writing there, or left directories that may not be written, or files of root.
   dm_nap
   chmod -R u+rwx "$dm_dir"
-  rm -rf "$dm_dir"
+  rm -rf "$dm_dir" && return
+  ! command -v sudo >/dev/null || sudo -n rm -rf "$dm_dir" </dev/null >/dev/null
+}
+
+# Ends the attempt's processes for as long as there are any; how many are left as dm_count, `?` where
+# nobody can tell.
+dm_clear() {
+  dm_turn=0
+  while :; do
+    if ! dm_look; then
+      dm_count='?'
+      return
+    fi
+    set -- $dm_marked
+    dm_count=$#
+    [ "$dm_count" -gt 0 ] && [ "$dm_turn" -lt 50 ] || return 0
+    dm_turn=$((dm_turn + 1))
+    dm_send KILL "$@"
+    dm_nap
+  done
+}
+
+# Looks for the attempt's processes, as dm_marked; fails where they cannot be told from others.
+dm_look() {
+  if [ "$dm_proc" = yes ]; then
+    # Everything of the attempt is younger than its supervisor.
+    dm_find "$dm_pid"
+    return 0
+  fi
+  # The BSD option `e` shows environments.
+  dm_marked=$(ps axeww -o pid= -o stat= -o command= 2>/dev/null | dm_sift)
+  case $dm_marked in *yes) ;; *) return 1 ;; esac
+  dm_marked=${dm_marked% yes}
+}
+
+# The numbers of marked processes in a list with their environments, and whether there was a list.
+dm_sift() {
+  dm_seen=no
+  while read -r dm_number dm_stat dm_rest; do
+    dm_seen=yes
+    case "$dm_stat $dm_rest" in
+      Z*) ;;
+      *"DORMOUSE_MARK=$dm_marker"*) dm_put " $dm_number" ;;
+    esac
+  done
+  dm_put " $dm_seen"
+}
+
+# How full the machine is, in percent or `?`: the file system of the work directory as dm_disk, its
+# inodes as dm_inodes, memory as dm_memory.
+dm_room() {
+  dm_used='?'
+  if [ "$dm_statfs" = yes ]; then
+    set -- $(stat -f -c '%b %f %a %c %d' "$dm_home" 2>/dev/null)
+    dm_percent "${1-}" "${2-}" "${3-}"
+    dm_disk=$dm_used
+    dm_percent "${4-}" "${5-}" "${5-}"
+    dm_inodes=$dm_used
+  else
+    dm_line=$(df -Pk "$dm_home" 2>/dev/null | dm_second)
+    dm_disk=$(dm_last_word "${dm_line%%\%*}")
+    # Some have columns for blocks before those for inodes.
+    dm_line=$(df -Pi "$dm_home" 2>/dev/null | dm_second)
+    dm_inodes=$(dm_last_word "${dm_line%\%*}")
+  fi
+  dm_used='?'
+  if [ "$dm_proc" = yes ] && [ -r /proc/meminfo ]; then
+    dm_total=
+    dm_free=
+    while read -r dm_name dm_number dm_rest; do
+      case $dm_name in
+        MemTotal:) dm_total=$dm_number ;;
+        MemAvailable:)
+          dm_free=$dm_number
+          break
+          ;;
+      esac
+    done </proc/meminfo
+    dm_percent "$dm_total" "$dm_free" "$dm_free"
+  fi
+  dm_memory=$dm_used
+}
+
+# Percent of what we may use that is in use, rounded up, as dm_used: of $1 in all, $2 are free, of
+# which $3 are not kept for root.
+dm_percent() {
+  dm_used='?'
+  [ -n "$1" ] && [ -n "$2" ] && [ -n "$3" ] || return 0
+  case $1$2$3 in *[!0-9]*) return 0 ;; esac
+  # Some shells count with 32 bits.
+  while [ "${#1}" -gt 7 ]; do set -- "${1%?}" "${2%?}" "${3%?}"; done
+  dm_taken=$((${1:-0} - ${2:-0}))
+  dm_total=$((dm_taken + ${3:-0}))
+  [ "$dm_total" -gt 0 ] || return 0
+  dm_used=$(((dm_taken * 100 + dm_total - 1) / dm_total))
+}
+
+# The line behind the heading.
+dm_second() {
+  read -r dm_line && read -r dm_line && dm_put "$dm_line"
+}
+
+# The last word of $1 if that is a number.
+dm_last_word() {
+  dm_word=${1##*[ 	]}
+  case $dm_word in
+    '' | *[!0-9]*) dm_put '?' ;;
+    *) dm_put "$dm_word" ;;
+  esac
 }

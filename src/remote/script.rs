@@ -29,10 +29,17 @@ static RUNNER_NAME: LazyLock<String> = LazyLock::new(|| {
     format!("runner-{}", hexadecimal(&hash.finalize(), 6))
 });
 
-/// What a shell says when the machine is prepared.
-pub(super) const READY: &[u8] = b"ready\n";
+/// Says `ready` and how full the machine is: disk, inodes, memory, in percent. The runner is read in
+/// a shell of its own, for the one that says this serves the first build.
+const READY: &str = r#"(
+  . "./.dormouse/@NAME@"
+  dm_room
+  echo "ready $dm_disk $dm_inodes $dm_memory"
+) || exit 73
+"#;
 
-/// Puts the runner on the machine and starts its lease, if one is given; prints `ready`.
+/// Puts the runner on the machine and starts its lease, if one is given; prints `ready` and how full
+/// the machine is.
 pub(super) fn prepare(first_lease: Option<Span>) -> String {
     // Read anew for every build, so without what only people read.
     let read_by_shells = |line: &&str| !line.is_empty() && !line.trim_start().starts_with('#');
@@ -47,7 +54,7 @@ pub(super) fn prepare(first_lease: Option<Span>) -> String {
     if let Some(length) = first_lease {
         script.push_str(&lease(length));
     }
-    script.push_str("echo ready\n");
+    script.push_str(&READY.replace("@NAME@", &RUNNER_NAME));
     script
 }
 
@@ -282,7 +289,7 @@ mod tests {
     fn prepared_home() -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
         let output = shell(home.path(), prepare(None).as_bytes());
-        assert!(output.stdout.ends_with(b"ready\n"), "{output:?}");
+        assert!(output.stdout.starts_with(b"ready "), "{output:?}");
         home
     }
 

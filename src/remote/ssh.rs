@@ -15,10 +15,10 @@ use super::connection::Connection;
 use super::jump::Jumps;
 use super::run::{self, Opened};
 use super::{
-    CommandOutput, Notice, Probe, Rekey, Remote, RemoteError, Run, Session, Stop, Target, notice,
-    rekey, script,
+    CommandOutput, Discarded, Notice, Probe, Rekey, Remote, RemoteError, Run, Session, Stop,
+    Target, notice, rekey, room, script,
 };
-use crate::model::{AttemptId, BuildSpec, MachineKeys, Span};
+use crate::model::{AttemptId, BuildSpec, MachineKeys, Span, Usage};
 
 /// For calls that only look or write a line: a machine under full load answers in a second or two.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -141,28 +141,30 @@ impl Link {
     }
 
     /// Opens a shell that puts the runner on the machine; it listens for more once that is done.
-    async fn prepare(&self, lease: Option<Span>) -> Result<Call, RemoteError> {
+    async fn prepare(&self, lease: Option<Span>) -> Result<(Call, Usage), RemoteError> {
         const OPERATION: &str = "preparing the machine";
         let mut call = self.open_run(OPERATION, script::prepare(lease)).await?;
-        tokio::time::timeout(CALL_TIMEOUT, self.until_ready(OPERATION, &mut call))
+        let usage = tokio::time::timeout(CALL_TIMEOUT, self.until_ready(OPERATION, &mut call))
             .await
             .unwrap_or_else(|_| Err(self.main.lost(OPERATION, &"no answer in time")))?;
-        Ok(call)
+        Ok((call, usage))
     }
 
     async fn until_ready(
         &self,
         operation: &'static str,
         call: &mut Call,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<Usage, RemoteError> {
         let (mut answer, mut complaints) = (Vec::new(), String::new());
         loop {
             match call.hear().await {
                 // What a login shell prints of its own accord comes before.
                 Heard::Output(bytes) if answer.len() < ANSWER_BYTES => {
                     answer.extend_from_slice(&bytes);
-                    if answer.ends_with(script::READY) {
-                        return Ok(());
+                    if answer.ends_with(b"\n")
+                        && let Some(usage) = room::read_ready(&answer)
+                    {
+                        return Ok(usage);
                     }
                 }
                 Heard::Line(line) if complaints.len() < ANSWER_BYTES => {
@@ -382,10 +384,10 @@ impl Session for SshSession {
             .await
     }
 
-    async fn prepare(&self, lease: Span) -> Result<(), RemoteError> {
-        let shell = self.link.prepare(Some(lease)).await?;
+    async fn prepare(&self, lease: Span) -> Result<Usage, RemoteError> {
+        let (shell, usage) = self.link.prepare(Some(lease)).await?;
         *self.link.prepared_lock() = Some(shell);
-        Ok(())
+        Ok(usage)
     }
 
     async fn start(
@@ -411,7 +413,7 @@ impl Session for SshSession {
         let Opened::Unprepared = opened else {
             return opened.into_run(OPERATION);
         };
-        let shell = self.link.prepare(None).await?;
+        let (shell, _) = self.link.prepare(None).await?;
         shell
             .say(script)
             .await
@@ -448,18 +450,26 @@ impl Session for SshSession {
         self.link.stop(attempt, what, grace).await
     }
 
-    async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError> {
+    async fn discard(&self, attempt: AttemptId) -> Result<Discarded, RemoteError> {
         let listening = self.link.listening().remove(&attempt);
         if let Some(call) = listening
-            && told_to_discard(call).await
+            && let Some(discarded) = told_to_discard(call).await
         {
-            return Ok(());
+            return Ok(discarded);
         }
-        let script = script::discard(attempt);
-        self.link
-            .call("discarding", script, DISCARD_TIMEOUT)
-            .await
-            .map(drop)
+        let operation = "discarding";
+        let output = self.ask_to_discard(operation, attempt).await?;
+        let output = if output.status == Some(script::NO_RUNNER) {
+            // Somebody has removed all that is ours, which does not end a process.
+            drop(self.link.prepare(None).await?);
+            self.ask_to_discard(operation, attempt).await?
+        } else {
+            output
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        said.lines()
+            .find_map(room::read_discarded)
+            .ok_or_else(|| failed(operation, output.status, &output.stderr))
     }
 
     async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError> {
@@ -498,23 +508,40 @@ impl Session for SshSession {
     }
 }
 
-/// Tells the shell that has run an attempt to discard it; whether that was done.
-async fn told_to_discard(mut call: Call) -> bool {
+impl SshSession {
+    /// Discards an attempt from a shell of its own.
+    async fn ask_to_discard(
+        &self,
+        operation: &'static str,
+        attempt: AttemptId,
+    ) -> Result<CommandOutput, RemoteError> {
+        let stdin = Bytes::from(script::discard(attempt));
+        self.link
+            .command(operation, script::SHELL, stdin, DISCARD_TIMEOUT)
+            .await
+    }
+}
+
+/// Tells the shell that has run an attempt to discard it; what it says of that, if it does.
+async fn told_to_discard(mut call: Call) -> Option<Discarded> {
     let discarded = async {
-        if call.say_last(script::DISCARD).await.is_err() {
-            return false;
-        }
+        call.say_last(script::DISCARD).await.ok()?;
         loop {
             match call.hear().await {
-                Heard::Exited(status) => return status == Some(0),
-                Heard::Closed => return false,
-                Heard::Output(_) | Heard::Line(_) => {}
+                Heard::Line(line) => {
+                    if let Some(discarded) = room::read_discarded(&line) {
+                        return Some(discarded);
+                    }
+                }
+                Heard::Exited(_) | Heard::Output(_) => {}
+                Heard::Closed => return None,
             }
         }
     };
     tokio::time::timeout(DISCARD_TIMEOUT, discarded)
         .await
-        .unwrap_or(false)
+        .ok()
+        .flatten()
 }
 
 fn parse_probe(line: &[u8]) -> Option<Probe> {

@@ -2,7 +2,8 @@
 
 use crate::books::{MachineAfter, end_attempt, step_began};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, BuildResult, Outcome, Reason, Span, StepRecord, Timestamp,
+    Attempt, AttemptId, AttemptState, BuildResult, MachineId, Outcome, Reason, Span, StepRecord,
+    Timestamp, Usage,
 };
 
 use super::cloud::{InstanceNumber, Run, RunEnd, number_of};
@@ -220,6 +221,7 @@ impl Simulation<'_> {
         let is_ending = matches!(after, MachineAfter::Drain(_));
         self.write(|draft| end_attempt(draft, id, outcome, verdict, after))?;
         self.cloud.tidy(number, id);
+        self.prove_clean(machine, id);
         self.stopping.remove(&id);
         self.stubborn.remove(&id);
         if is_ending {
@@ -227,5 +229,12 @@ impl Simulation<'_> {
         }
         self.nudge();
         Ok(())
+    }
+
+    /// A machine says that nothing is left of an attempt, and that it is as empty as before.
+    pub(super) fn prove_clean(&mut self, machine: MachineId, attempt: AttemptId) {
+        if self.books.is_unproved(machine, attempt) {
+            self.books.tidied(machine, attempt, Usage::default());
+        }
     }
 }

@@ -92,6 +92,7 @@ fn rows(images: &[(String, ImageSpec)]) -> Vec<Image> {
             state: ImageState::Active,
             spec: spec.clone(),
             applied_at: Timestamp::from_micros(0),
+            released_at: None,
             rev: 1,
         })
         .collect()

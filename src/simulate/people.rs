@@ -2,7 +2,7 @@
 
 use crate::books::{
     Books, Ending, FAILURE_WINDOW, apply_image, apply_policy, cancel, end_idle, insert,
-    not_launched, row,
+    not_launched, row, supersede,
 };
 use crate::model::{
     Build, BuildId, ImageSpec, Machine, MachineId, MachineState, Pipeline, PipelineId, PolicySpec,
@@ -82,10 +82,13 @@ impl Simulation<'_> {
         for (id, place) in ids.iter().zip(places) {
             self.record.is_for(*id, *place);
         }
-        self.write(|draft| {
-            insert(draft, pipeline, builds);
-            Ok(())
+        let stopping = self.write(|draft| {
+            insert(draft, pipeline.clone(), builds);
+            supersede(draft, &pipeline, ids)
         })?;
+        for attempt in stopping {
+            self.ask_stop(attempt);
+        }
         self.nudge();
         Ok(())
     }
@@ -269,6 +272,9 @@ impl Simulation<'_> {
     /// Takes up a machine where the books have it.
     fn adopt(&mut self, machine: &Machine) -> Done {
         let id = machine.id;
+        for attempt in &machine.record.unproved {
+            self.prove_clean(id, *attempt);
+        }
         match &machine.state {
             // A recorded launch is sent again; one that was not recorded was never sent.
             MachineState::Intended { .. } if self.scenario.cloud.has_fleet => {

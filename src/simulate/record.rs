@@ -239,8 +239,10 @@ fn note_reason(reason: &Reason, coverage: &mut Coverage) {
         Reason::AsleepTimeout => Situation::GoneAsleep,
         Reason::Unneeded => Situation::GoneUnneeded,
         Reason::MakeRoom => Situation::GoneForRoom,
-        // Days have no floors; whoever found the trouble has noted it.
+        // Days have no floors, and leave nothing; whoever found the trouble has noted it.
         Reason::Unused
+        | Reason::Unclean(_)
+        | Reason::Full(_)
         | Reason::BootFailed(_)
         | Reason::Failed(_)
         | Reason::Interrupted(_)

@@ -371,8 +371,8 @@ impl<'a> Simulation<'a> {
         }
         for waiting in &plan.waiting {
             self.coverage.note(match waiting.why {
-                // Days have no budgets yet.
-                Blocked::NoImage | Blocked::Budget(_) => continue,
+                // Days have no budgets yet, and are tidied up at once.
+                Blocked::NoImage | Blocked::Budget(_) | Blocked::Tidying(..) => continue,
                 Blocked::Limit(_) => Situation::WaitsForLimit,
                 Blocked::Paused(_, paused) => match paused.why {
                     PauseReason::Breaker => Situation::WaitsForBreaker,
@@ -503,6 +503,7 @@ fn check(scenario: &Scenario) -> Result<(), SimulationError> {
             state: ImageState::Active,
             spec: spec.clone(),
             applied_at: Timestamp::default(),
+            released_at: None,
             rev: 0,
         })
         .collect();

@@ -59,6 +59,7 @@ fn the_example_pipelines_can_be_built_by_the_example_images() {
         state: ImageState::Active,
         spec: image(text).1,
         applied_at: Timestamp::default(),
+        released_at: None,
         rev: 0,
     });
     let hello = parse_pipeline(PIPELINES[0], &PipelineLimits::default()).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dormouse::model::{Span, Step};
+use dormouse::model::{Left, Span, Step};
 use dormouse::remote::{Probe, RemoteError, RunEvent, Stop};
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
@@ -42,6 +42,7 @@ macro_rules! machines {
             a_line_is_seen_at_once
             probes_tell_the_truth
             discarding_leaves_nothing
+            what_cannot_be_discarded_is_said
             a_machine_that_was_not_prepared_is
         );)*
     };
@@ -67,13 +68,13 @@ machines! {
     local_mksh: Local, "/usr/bin/mksh", "";
     local_zsh: Local, "/usr/bin/zsh", "";
     // As on a system without /proc, GNU tail and setsid.
-    local_plain: Local, "/usr/bin/dash", "dm_proc=no dm_tail=plain dm_session=perl\n";
+    local_plain: Local, "/usr/bin/dash", "dm_proc=no dm_tail=plain dm_statfs=no dm_session=perl\n";
     openssh_dash: OpenSsh, "/usr/bin/dash", "";
     openssh_bash: OpenSsh, "/usr/bin/bash", "";
     openssh_busybox: OpenSsh, "/usr/bin/busybox", "";
     openssh_mksh: OpenSsh, "/usr/bin/mksh", "";
     openssh_zsh: OpenSsh, "/usr/bin/zsh", "";
-    openssh_plain: OpenSsh, "/usr/bin/mksh", "dm_proc=no dm_tail=plain dm_session=python3\n";
+    openssh_plain: OpenSsh, "/usr/bin/mksh", "dm_proc=no dm_tail=plain dm_statfs=no dm_session=python3\n";
 }
 
 /// Starts a build and reads it to its end.
@@ -600,19 +601,51 @@ async fn discarding_leaves_nothing(host: &Host) {
         daemons.push(Pid::from_raw(told.text().trim().parse().unwrap()).unwrap());
     }
     // One by the shell that ran it, one by a new session; and once more what is gone.
-    host.session.discard(attempts[0]).await.unwrap();
-    host.connect().await.discard(attempts[1]).await.unwrap();
-    host.session.discard(attempts[1]).await.unwrap();
+    let said = [
+        host.session.discard(attempts[0]).await.unwrap(),
+        host.connect().await.discard(attempts[1]).await.unwrap(),
+        host.session.discard(attempts[1]).await.unwrap(),
+    ];
     for attempt in attempts {
         assert!(!host.directory(attempt).exists());
     }
-    for daemon in daemons {
-        if host.knows_processes() {
-            eventually("the daemon ends", || is_gone(daemon)).await;
-        } else {
-            kill_process(daemon, Signal::KILL).unwrap();
-        }
+    // Said is what is: nothing has to be waited for.
+    assert!(daemons.into_iter().all(is_gone));
+    for said in said {
+        assert_eq!(said.left, None);
+        let usage = said.usage;
+        assert!(matches!(usage.disk, Some(1..=100)), "{usage:?}");
+        assert!(matches!(usage.inodes, Some(1..=100)), "{usage:?}");
+        let memory = usage.memory;
+        assert!(memory.is_none_or(|percent| (1..=100).contains(&percent)));
+        assert_eq!(memory.is_some(), host.knows_processes(), "{usage:?}");
     }
+}
+
+async fn what_cannot_be_discarded_is_said(host: &Host) {
+    let daemon = "setsid sleep 1000 >/dev/null 2>&1 & sleep 0.1; echo $!";
+    let start = async || {
+        let attempt = attempt();
+        let run = host.session.start(attempt, build(vec![step(daemon)]), 0);
+        let told = read(run.await.unwrap()).await;
+        let daemon = Pid::from_raw(told.text().trim().parse().unwrap()).unwrap();
+        (attempt, daemon)
+    };
+    host.persuade("dm_remove() { :; }\n").await;
+    let (attempt, daemon) = start().await;
+    let said = host.session.discard(attempt).await.unwrap();
+    assert_eq!(said.left, Some(Left::Directory));
+    assert!(is_gone(daemon));
+    host.persuade("dm_remove() { rm -rf \"$dm_dir\"; }\ndm_send() { :; }\n")
+        .await;
+    let (attempt, daemon) = start().await;
+    let said = host.session.discard(attempt).await.unwrap();
+    assert_eq!(said.left, Some(Left::Processes(1)));
+    assert!(!host.directory(attempt).exists());
+    kill_process(daemon, Signal::KILL).unwrap();
+    eventually("the daemon ends", || is_gone(daemon)).await;
+    let said = host.session.discard(attempt).await.unwrap();
+    assert_eq!(said.left, None, "asked again, it looks again");
 }
 
 async fn a_machine_that_was_not_prepared_is(host: &Host) {

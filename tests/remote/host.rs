@@ -146,7 +146,7 @@ impl Host {
         self.home.join(".dormouse").join(attempt.to_string())
     }
 
-    async fn persuade(&self, beliefs: &str) {
+    pub(crate) async fn persuade(&self, beliefs: &str) {
         if !beliefs.is_empty() {
             let command = format!("for f in .dormouse/runner-*; do printf '{beliefs}' >>$f; done");
             let told = self
@@ -227,6 +227,7 @@ pub(crate) fn launch_request(
         state: ImageState::Active,
         spec,
         applied_at: Timestamp::default(),
+        released_at: None,
         rev: 0,
     };
     LaunchRequest {

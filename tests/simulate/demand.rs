@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use dormouse::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use dormouse::planner::{
     Action, Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Meter,
-    OfferingView, Phase, Plan, ProjectIndex, ProjectView, QueueKey, Snapshot, audit, plan,
+    OfferingView, Past, Phase, Plan, ProjectIndex, ProjectView, QueueKey, Snapshot, audit, plan,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_767_600_000_000_000);
@@ -79,6 +79,7 @@ fn put(snapshot: &mut Snapshot, machine: u128, phase: Phase) {
         offering: Some(0),
         is_interrupted: false,
         project: Some(ProjectIndex(0)),
+        past: Past::default(),
         phase,
         created_at: NOW - Span::from_secs(3_600),
         builds_done: 1,

@@ -166,6 +166,7 @@ fn stray(number: u128) -> LaunchRequest {
             state: ImageState::Active,
             spec,
             applied_at: dormouse::model::Timestamp::default(),
+            released_at: None,
             rev: 0,
         },
         shape,

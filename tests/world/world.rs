@@ -18,8 +18,8 @@ use dormouse::engine::{
 };
 use dormouse::logs::Logs;
 use dormouse::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, BuildState, Event, Machine, MachineId,
-    MachineState, PackId, Span, Subject, Timestamp,
+    Attempt, AttemptId, Build, BuildId, BuildResult, BuildState, Change, Event, Machine, MachineId,
+    MachineState, PackId, Policy, PolicySpec, Reason, Span, Subject, Timestamp,
 };
 use dormouse::planner::Explanation;
 use dormouse::provider::Provider;
@@ -368,6 +368,20 @@ impl World {
             .unwrap();
     }
 
+    /// Puts a policy into the store as it is, and starts another process that finds it there.
+    pub(crate) fn lay_down(&mut self, spec: PolicySpec) {
+        let policy = Policy {
+            name: "laid-down".to_owned(),
+            version: 1,
+            spec,
+            applied_at: self.now(),
+            rev: 0,
+        };
+        let written = self.store().commit(vec![Change::InsertPolicy(policy)]);
+        self.wait(written).unwrap();
+        self.kill_and_restart();
+    }
+
     pub(crate) fn apply(&self, declarations: Vec<Declaration>) -> Result<Vec<Applied>, ApplyError> {
         let applied = self.wait(self.desk().apply(declarations));
         self.settle();
@@ -674,6 +688,22 @@ pub(crate) fn submission(document: &str, key: Option<&str>) -> Submission {
         document: document.to_owned(),
         idempotency_key: key.map(str::to_owned),
         submitted_by: "ada".to_owned(),
+    }
+}
+
+/// Why a machine is ended, if it is.
+pub(crate) fn why_ended(machine: &Machine) -> Option<Reason> {
+    match &machine.state {
+        MachineState::Draining { reason, .. } | MachineState::Gone { reason } => {
+            Some(reason.clone())
+        }
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. } => None,
     }
 }
 

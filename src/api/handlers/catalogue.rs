@@ -17,7 +17,7 @@ use crate::engine::Declaration;
 
 /// List images
 ///
-/// The current version of each image of the catalogue.
+/// The current version of each image of the catalogue, and the one that is quarantined, if any.
 #[utoipa::path(
     get, path = "/images", tag = "images",
     responses((status = 200, description = "All images", body = Page<ImageView>))

@@ -4,6 +4,7 @@ pub(super) mod budgets;
 pub(super) mod builds;
 pub(super) mod catalogue;
 pub(super) mod events;
+pub(super) mod image_health;
 pub(super) mod log_stream;
 pub(super) mod logs;
 pub(super) mod machines;

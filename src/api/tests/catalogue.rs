@@ -5,8 +5,8 @@ use super::things;
 use super::world::{Ask, World};
 use crate::api::view::{
     AcceptedView, ApplyRequest, ApplyResponse, CostGroupWord, CostReport, DeclarationFile,
-    DeclarationKind, EffectiveView, ImageStateWord, ImageView, MachineStateWord, MachineView, Page,
-    PlanView, PolicyView,
+    DeclarationKind, EffectiveView, ImageHealthView, ImageStateWord, ImageView, MachineStateWord,
+    MachineView, Page, PlanView, PolicyView,
 };
 use crate::model::{
     BuildSpec, Category, Change, ImageState, MachineState, PipelineId, Reason, Span,
@@ -103,6 +103,29 @@ async fn images_are_listed_shown_by_version_and_removed() {
         .call(Ask::delete("images/debian-12"))
         .await
         .problem(404);
+}
+
+#[tokio::test]
+async fn how_an_image_fares_is_shown_and_a_quarantine_ended() {
+    let world = World::new();
+    world.store.put([
+        Change::InsertImage(things::image("debian-12", 2, ImageState::Active)),
+        Change::InsertImage(things::image("alpine", 1, ImageState::Active)),
+    ]);
+    let health: ImageHealthView = world.get("images/debian-12/health").await.json(200);
+    let shape = &health.versions[0].shapes[0];
+    assert_eq!((shape.boots, shape.failed_boots), (12, 1));
+    assert_eq!(shape.boot_p95_millis, Some(41_000));
+    assert_eq!(shape.failure_cost.text, "$0.012300");
+    world.get("images/slackware/health").await.problem(404);
+
+    let released: ImageView = world
+        .call(Ask::post("images/debian-12/release"))
+        .await
+        .json(200);
+    assert_eq!(released.version, 2);
+    let refused = world.call(Ask::post("images/alpine/release")).await;
+    refused.problem(409);
 }
 
 #[tokio::test]

@@ -9,12 +9,12 @@ use async_trait::async_trait;
 
 use super::fake_store::FakeStore;
 use super::things;
-use crate::books::{Applied, Approval, BudgetReport};
+use crate::books::{Applied, Approval, BudgetReport, ImageHealth, ShapeHealth, VersionHealth};
 use crate::engine::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use crate::model::{
     AtLimit, BudgetPart, Build, BuildId, BuildResult, Cancel, Change, Image, ImageState, Machine,
-    MachineId, MachineState, Money, Period, Pipeline, PipelineId, Policy, Rate, Reason, Timestamp,
-    Token, TokenId, TokenRole,
+    MachineId, MachineState, Money, Period, Pipeline, PipelineId, Policy, Rate, Reason, Span,
+    Timestamp, Token, TokenId, TokenRole,
 };
 use crate::planner::{
     Explanation, ImageVerdict, Plan, PlanReport, RecordedPass, Snapshot, WaitingReport,
@@ -212,6 +212,40 @@ impl Desk for FakeDesk {
         image.state = ImageState::Removed;
         self.store.put([Change::UpdateImage(image.clone(), 0)]);
         Ok(image)
+    }
+
+    async fn release_image(&self, name: &str, _: &str) -> Result<Image, DeskError> {
+        let images = self.images().await?;
+        let image = images.into_iter().find(|image| image.name == name);
+        let image = image.ok_or_else(|| not_found("image", &name))?;
+        if image.version == 1 {
+            let refusal = format!("image {name:?} has no quarantined version");
+            return Err(DeskError::Refused(refusal));
+        }
+        Ok(image)
+    }
+
+    async fn image_health(&self, name: &str) -> Result<Option<ImageHealth>, DeskError> {
+        let images = self.images().await?;
+        let image = images.into_iter().find(|image| image.name == name);
+        Ok(image.map(|image| ImageHealth {
+            image: image.name,
+            versions: vec![VersionHealth {
+                version: image.version,
+                state: image.state,
+                since: image.applied_at,
+                shapes: vec![ShapeHealth {
+                    shape: "t3.small".to_owned(),
+                    boots: 12,
+                    failed_boots: 1,
+                    boot_p50: Some(Span::from_millis(23_400)),
+                    boot_p95: Some(Span::from_millis(41_000)),
+                    builds: 40,
+                    infrastructure_failures: 2,
+                    failure_cost: Money::from_micros(12_300),
+                }],
+            }],
+        }))
     }
 
     async fn images(&self) -> Result<Vec<Image>, DeskError> {

@@ -185,6 +185,7 @@ pub(super) fn machine(bits: u128) -> Machine {
         billing: crate::model::Billing::default(),
         boot: None,
         hold: None,
+        record: crate::model::Record::default(),
         rev: 0,
     }
 }
@@ -218,6 +219,7 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
         state,
         spec,
         applied_at: NOW,
+        released_at: None,
         rev: 0,
     }
 }

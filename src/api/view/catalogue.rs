@@ -43,6 +43,8 @@ pub enum ImageStateWord {
     Active,
     /// A newer version took its place; its machines drain.
     Superseded,
+    /// It never booted, and a version before it is current again in its place.
+    Quarantined,
     /// Removed from the catalogue; its machines drain.
     Removed,
 }
@@ -53,6 +55,7 @@ impl ImageStateWord {
         match self {
             Self::Active => "active",
             Self::Superseded => "superseded",
+            Self::Quarantined => "quarantined",
             Self::Removed => "removed",
         }
     }
@@ -63,6 +66,7 @@ impl From<ImageState> for ImageStateWord {
         match state {
             ImageState::Active => Self::Active,
             ImageState::Superseded => Self::Superseded,
+            ImageState::Quarantined => Self::Quarantined,
             ImageState::Removed => Self::Removed,
         }
     }

@@ -14,6 +14,7 @@ mod build;
 mod catalogue;
 mod cost;
 mod event;
+mod image_health;
 mod log;
 mod machine;
 mod page;
@@ -38,6 +39,7 @@ pub use catalogue::{
 pub use cost::{CostGroupWord, CostReport, CostRowView};
 pub(super) use event::parse_subject;
 pub use event::{EventPage, EventView, SubjectKind, SubjectParseError, SubjectView};
+pub use image_health::{ImageHealthView, ShapeHealthView, VersionHealthView};
 pub use log::{LogChunk, LogEnd};
 pub use machine::{HoldView, MachineStateWord, MachineView};
 pub use page::Page;

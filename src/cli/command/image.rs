@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::api::view::{AcceptedView, ImageView, Page, VerdictView};
 use crate::cli::client::Client;
 use crate::cli::command::images::capabilities;
-use crate::cli::command::{follow, images};
+use crate::cli::command::{follow, image_health, images};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Fields, Fit, Output, Table, Tone, column, words};
@@ -17,6 +17,7 @@ use crate::cli::report::{Outcome, Report};
 #[command(after_help = "\
 Examples:
   dormouse image show debian-12
+  dormouse image health
   dormouse image verify debian-12
   dormouse image remove debian-12")]
 pub(crate) struct Image {
@@ -33,6 +34,27 @@ Example:
 
 JSON: an array of versions, newest first, as in GET /api/v1/images/{name}.")]
     Show {
+        /// The image's name
+        name: String,
+    },
+    /// Show how versions fare: boots, how long they take, failures and what those cost
+    #[command(after_help = "\
+Examples:
+  dormouse image health
+  dormouse image health debian-12 --json | jq '.[].versions[0].shapes'
+
+JSON: an array of images, each as in GET /api/v1/images/{name}/health.")]
+    Health {
+        /// The image's name; all images without it
+        name: Option<String>,
+    },
+    /// Try a version anew that was quarantined because it did not boot
+    #[command(after_help = "\
+Example:
+  dormouse image release debian-12
+
+JSON: the version that is current now.")]
+    Release {
         /// The image's name
         name: String,
     },
@@ -65,6 +87,8 @@ impl Image {
         let client = ctx.client()?;
         match self.action {
             Action::Show { name } => show(ctx, &client, &name).await,
+            Action::Health { name } => image_health::show(ctx, &client, name).await,
+            Action::Release { name } => image_health::release(ctx, &client, &name).await,
             Action::Verify { name } => verify(ctx, &client, &name).await,
             Action::Remove { name } => remove(ctx, &client, &name).await,
         }

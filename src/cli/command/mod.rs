@@ -24,6 +24,7 @@ mod explain;
 mod follow;
 mod history;
 mod image;
+mod image_health;
 mod images;
 mod local_machine;
 mod logs;

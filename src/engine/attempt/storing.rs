@@ -10,7 +10,6 @@ use crate::logs::LogError;
 use crate::model::{
     AttemptId, Change, Cursor, Extent, MachineId, MachineState, Outcome, StepRecord,
 };
-use crate::remote::Session;
 
 use super::super::engine::{Engine, chain};
 use super::{Driver, End};
@@ -91,13 +90,7 @@ impl Driver {
             self.recorder.committed(extent);
         }
         self.recorder.finish();
-        leave(
-            &self.engine,
-            self.session,
-            (self.attempt, self.machine),
-            after,
-        )
-        .await;
+        leave(&self.engine, (self.attempt, self.machine), after).await;
     }
 
     /// Flushes until nothing is left; the last extent is not committed yet. `None` when the engine
@@ -132,7 +125,6 @@ impl Driver {
 /// Tidies up on the machine, or ends it.
 async fn leave(
     engine: &Arc<Engine>,
-    session: Option<Arc<dyn Session>>,
     (attempt, machine): (AttemptId, MachineId),
     after: MachineAfter,
 ) {
@@ -147,21 +139,9 @@ async fn leave(
         return;
     }
     match after {
-        // One that is to end goes on with its other builds first.
+        // One that is to end goes on with its other builds first, and what is left would be theirs.
         MachineAfter::Idle | MachineAfter::Drain(_) => {
-            let Some(session) = session else { return };
-            let Err(error) = session.discard(attempt).await else {
-                return;
-            };
-            let goes_on = {
-                let books = engine.books();
-                let machine = books.machines.get(&machine);
-                machine.is_some_and(|machine| machine.state.endpoint().is_some())
-            };
-            // A machine that ends needs no tidying, and its end may have cut the session.
-            if goes_on {
-                tracing::warn!(attempt.id = %attempt, %error, "not tidied up");
-            }
+            Arc::clone(engine).tidy(machine, attempt).await;
         }
         // Nothing ran on it.
         MachineAfter::Asleep => {}

@@ -12,7 +12,7 @@ use backoff::backoff::Backoff;
 
 use crate::books::{is_coming, launched};
 use crate::model::{
-    AttemptId, Endpoint, Image, InstanceId, Machine, MachineId, MachineState, Market, Span,
+    AttemptId, Endpoint, Full, Image, InstanceId, Machine, MachineId, MachineState, Market, Span,
     Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
@@ -42,6 +42,9 @@ pub(super) enum NotUp {
     /// Its instance ended before it was ready.
     #[error("its instance ended: {}", .0.why.as_deref().unwrap_or("without a reason"))]
     Ended(Box<Instance>),
+    /// It has no room for a build.
+    #[error("it is not fit for builds: {}", .0.sentence())]
+    Full(Full),
     /// Its instance is no longer there.
     #[error("its instance is gone")]
     Gone,

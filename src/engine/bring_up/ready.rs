@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::books::ready;
-use crate::model::{AttemptId, Change, Endpoint, MachineKeys, Span};
+use crate::model::{AttemptId, Change, Endpoint, MachineKeys, Span, Usage};
 use crate::remote::{RemoteError, Session};
 
 use super::super::engine::Engine;
@@ -59,7 +59,10 @@ impl Engine {
             for endpoint in endpoints {
                 let error = match self.connect_with(keys, *endpoint).await {
                     Ok(session) => match session.prepare(lease).await {
-                        Ok(()) => return Ok((*endpoint, session)),
+                        Ok(usage) => {
+                            self.check_room(boot, usage)?;
+                            return Ok((*endpoint, session));
+                        }
                         Err(error) => NoSession::Remote(error),
                     },
                     Err(error) => error,
@@ -74,6 +77,19 @@ impl Engine {
             }
             self.pause(boot, CONNECT_PAUSE).await?;
         }
+    }
+
+    /// A machine that comes up without room would fail its first build. Its memory is looked at after
+    /// builds only: what still starts at boot takes some, and gives it back.
+    fn check_room(&self, boot: &Boot, usage: Usage) -> Result<(), NotUp> {
+        let rest_at = self.books().terms(&boot.image.name).rest_at;
+        let usage = Usage {
+            memory: None,
+            ..usage
+        };
+        usage
+            .too_full(&rest_at)
+            .map_or(Ok(()), |full| Err(NotUp::Full(full)))
     }
 
     /// Runs the image's readiness command until it exits 0.

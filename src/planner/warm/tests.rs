@@ -71,6 +71,7 @@ fn machine(snapshot: &mut Snapshot, id: u128, phase: Phase, builds_done: u32) ->
         offering: Some(0),
         is_interrupted: false,
         project: None,
+        past: Past::default(),
         phase,
         created_at: NOW - secs(5_000),
         builds_done,

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::{Ended, Run};
 use super::{Ground, Host};
-use crate::model::{AttemptId, BuildSpec, Span, Timestamp};
-use crate::remote::{Notice, Rekey};
+use crate::model::{AttemptId, BuildSpec, Left, Span, Timestamp, Usage};
+use crate::remote::{Discarded, Notice, Rekey};
 
 /// What happens to one call on a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,11 @@ struct State {
     /// Attempts whose directory was removed.
     discarded: BTreeMap<AttemptId, Ran>,
     begun: BTreeMap<AttemptId, u32>,
+    /// What attempts have left that cannot be removed.
+    litter: BTreeMap<(String, AttemptId), Left>,
+    /// How full machines are on which something was written, and all others.
+    usage: BTreeMap<String, Usage>,
+    usage_at_first: Usage,
     links: Vec<(SocketAddr, CancellationToken)>,
     calls: VecDeque<Option<CallTrouble>>,
     /// Keys that were replaced, by machine.
@@ -185,13 +190,38 @@ impl SimulatedRemote {
         Some(look(run))
     }
 
-    /// Removes an attempt from `host`.
-    pub(super) fn discard(&self, host: &Host, attempt: AttemptId) {
+    /// Removes an attempt from `host`; what is left of it all the same.
+    pub(super) fn discard(&self, host: &Host, attempt: AttemptId) -> Discarded {
         let mut state = self.state();
-        if let Some(run) = state.runs.remove(&(host.name.clone(), attempt)) {
+        let key = (host.name.clone(), attempt);
+        if let Some(run) = state.runs.remove(&key) {
             let ran = state.ran(attempt, &run);
             state.discarded.insert(attempt, ran);
+            if let Some(left) = run.litter {
+                state.litter.insert(key.clone(), left);
+            }
+            let usage = state.usage_of(host);
+            let usage = Usage {
+                disk: run.filled.disk.or(usage.disk),
+                inodes: run.filled.inodes.or(usage.inodes),
+                memory: run.filled.memory.or(usage.memory),
+            };
+            state.usage.insert(host.name.clone(), usage);
         }
+        Discarded {
+            left: state.litter.get(&key).copied(),
+            usage: state.usage_of(host),
+        }
+    }
+
+    /// How full `host` is.
+    pub(super) fn usage(&self, host: &Host) -> Usage {
+        self.state().usage_of(host)
+    }
+
+    /// Machines on which nothing was written are as full as this from now on.
+    pub fn fill_all(&self, usage: Usage) {
+        self.state().usage_at_first = usage;
     }
 
     /// Notes an open connection, so that it can be cut.
@@ -256,6 +286,9 @@ impl Default for State {
             runs: BTreeMap::new(),
             discarded: BTreeMap::new(),
             begun: BTreeMap::new(),
+            litter: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            usage_at_first: Usage::default(),
             links: Vec::new(),
             calls: VecDeque::new(),
             rekeyed: BTreeMap::new(),
@@ -267,6 +300,11 @@ impl Default for State {
 }
 
 impl State {
+    fn usage_of(&self, host: &Host) -> Usage {
+        let usage = self.usage.get(&host.name);
+        usage.copied().unwrap_or(self.usage_at_first)
+    }
+
     fn ran(&self, attempt: AttemptId, run: &Run) -> Ran {
         let code = match run.ended() {
             Some(Ended::Done(code)) => Some(code),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::shell::{self, Command};
-use crate::model::{BuildSpec, Span, Step, Timestamp};
+use crate::model::{BuildSpec, Left, Resource, Span, Step, Timestamp, Usage};
 use crate::remote::{Probe, RunEvent, Stop};
 
 /// Bytes that a step boundary takes in the machine's log.
@@ -34,6 +34,10 @@ pub(super) struct Run {
     failed: i32,
     is_stopped: bool,
     end: Option<Ended>,
+    /// What it leaves that cannot be removed.
+    pub(super) litter: Option<Left>,
+    /// How full it made its machine.
+    pub(super) filled: Usage,
     /// Moves when somebody from outside interferes, so that followers look again.
     pub(super) interfered: watch::Sender<u64>,
 }
@@ -89,6 +93,8 @@ impl Run {
             failed: 0,
             is_stopped: false,
             end: None,
+            litter: None,
+            filled: Usage::default(),
             interfered: watch::Sender::new(0),
         }
     }
@@ -205,6 +211,10 @@ impl Run {
             }
             Some(Command::Sleep(span)) => self.due = self.due + span,
             Some(Command::Stubborn) => step.is_stubborn = true,
+            Some(Command::Litter(left)) => self.litter = Some(left),
+            Some(Command::Fill(Resource::Disk, percent)) => self.filled.disk = Some(percent),
+            Some(Command::Fill(Resource::Inodes, percent)) => self.filled.inodes = Some(percent),
+            Some(Command::Fill(Resource::Memory, percent)) => self.filled.memory = Some(percent),
             Some(Command::Uptime(span)) => {
                 if self.due < self.up_since + span {
                     self.end_step(1);

@@ -13,9 +13,10 @@ use super::Host;
 use super::machines::{CallTrouble, PublicKeys, SimulatedRemote};
 use super::run::{Ended, Run as Model};
 use super::shell::{self, Command};
-use crate::model::{AttemptId, BuildSpec, MachineKeys, Secret, Span};
+use crate::model::{AttemptId, BuildSpec, MachineKeys, Secret, Span, Usage};
 use crate::remote::{
-    CommandOutput, Notice, Probe, Rekey, Remote, RemoteError, Run, RunEvent, Session, Stop, Target,
+    CommandOutput, Discarded, Notice, Probe, Rekey, Remote, RemoteError, Run, RunEvent, Session,
+    Stop, Target,
 };
 
 /// Events that wait for a slow reader at most, as in a connection's buffers.
@@ -163,7 +164,7 @@ impl Session for Link {
                     output.status = u32::try_from(code).ok();
                     break;
                 }
-                Command::Stubborn => {}
+                Command::Stubborn | Command::Fill(..) | Command::Litter(_) => {}
                 Command::Uptime(span) => {
                     if self.machines.ground.now() < self.host.up_since + span {
                         output.status = Some(1);
@@ -176,11 +177,12 @@ impl Session for Link {
         Ok(output)
     }
 
-    async fn prepare(&self, lease: Span) -> Result<(), RemoteError> {
+    async fn prepare(&self, lease: Span) -> Result<Usage, RemoteError> {
         const OPERATION: &str = "preparing the machine";
         let answer = self.call(OPERATION)?;
         self.machines.ground.extend_lease(self.address, lease);
-        self.answer(answer, OPERATION)
+        self.answer(answer, OPERATION)?;
+        Ok(self.machines.usage(&self.host))
     }
 
     async fn start(
@@ -233,11 +235,12 @@ impl Session for Link {
         self.answer(answer, OPERATION)
     }
 
-    async fn discard(&self, attempt: AttemptId) -> Result<(), RemoteError> {
+    async fn discard(&self, attempt: AttemptId) -> Result<Discarded, RemoteError> {
         const OPERATION: &str = "removing the build";
         let answer = self.call(OPERATION)?;
-        self.machines.discard(&self.host, attempt);
-        self.answer(answer, OPERATION)
+        let discarded = self.machines.discard(&self.host, attempt);
+        self.answer(answer, OPERATION)?;
+        Ok(discarded)
     }
 
     async fn extend_lease(&self, lease: Span) -> Result<(), RemoteError> {

@@ -7,13 +7,15 @@
 //! | `sleep SPAN` | takes that long |
 //! | `exit N` | ends the step |
 //! | `stubborn` | from here on a polite stop is ignored |
+//! | `fill disk N` | the machine's disk is N percent full from its end on; also `inodes`, `memory` |
+//! | `litter N` | leaves N processes that cannot be ended; `litter directory` leaves its directory |
 //! | `uptime SPAN` | ends the step with 1 unless the machine has been up for that long |
 //!
 //! Anything else is not found, as in any shell.
 
 use std::collections::VecDeque;
 
-use crate::model::Span;
+use crate::model::{Left, Resource, Span};
 
 /// One command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub(super) enum Command {
     Exit(i32),
     /// Ignores polite stops from here on.
     Stubborn,
+    /// Fills the machine.
+    Fill(Resource, u32),
+    /// Leaves something.
+    Litter(Left),
     /// Ends the step with 1 unless the machine has been up for that long.
     Uptime(Span),
 }
@@ -47,6 +53,12 @@ fn parse_line(line: &str) -> Vec<Command> {
         "sleep" => rest.parse().ok().map(Command::Sleep),
         "exit" => rest.parse().ok().map(Command::Exit),
         "stubborn" => Some(Command::Stubborn),
+        "fill" => parse_fill(rest),
+        "litter" if rest == "directory" => Some(Command::Litter(Left::Directory)),
+        "litter" => rest
+            .parse()
+            .ok()
+            .map(|count| Command::Litter(Left::Processes(count))),
         "uptime" => rest.parse().ok().map(Command::Uptime),
         _ => None,
     };
@@ -57,6 +69,17 @@ fn parse_line(line: &str) -> Vec<Command> {
             Command::Exit(NOT_FOUND),
         ],
     }
+}
+
+fn parse_fill(rest: &str) -> Option<Command> {
+    let (what, percent) = rest.split_once(' ')?;
+    let what = match what {
+        "disk" => Resource::Disk,
+        "inodes" => Resource::Inodes,
+        "memory" => Resource::Memory,
+        _ => return None,
+    };
+    Some(Command::Fill(what, percent.parse().ok()?))
 }
 
 /// Bytes in which a lost, repeated or swapped piece shows: a counter in every line.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Billing, Boot, Build, BuildId, BuildResult, BuildSpec,
-    BuildState, Cancel, Capabilities, CapabilityValue, Category, Claims, Constraint, Cursor,
-    Endpoint, Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId,
-    Launch, LaunchId, LineMark, Login, Machine, MachineId, MachineKeys, MachineState, Market,
-    MarketChoice, Money, Operator, Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool,
-    Rate, Reason, Requirement, Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord,
-    Subject, Tariff, Timestamp, Token, TokenId, TokenRole,
+    Attempt, AttemptId, AttemptState, Billing, Boot, BootRecord, Build, BuildId, BuildResult,
+    BuildSpec, BuildState, Cancel, Capabilities, CapabilityValue, Category, Claims, Constraint,
+    Cursor, Endpoint, Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState,
+    InstanceId, Launch, LaunchId, Left, LineMark, Login, Machine, MachineId, MachineKeys,
+    MachineState, Market, MarketChoice, Money, Operator, Outcome, PackId, Pipeline, PipelineId,
+    Policy, PolicySpec, Pool, Rate, Reason, Record, Requirement, Secret, Shape, ShapeWish,
+    SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token, TokenId, TokenRole,
+    Usage,
 };
 
 /// Makes sample values; the same numbers give the same values.
@@ -272,6 +273,16 @@ impl Samples {
                 reason: NASTY.to_owned(),
                 until: time(21),
             }),
+            record: Record {
+                boot: BootRecord::Took(Span::from_millis(n)),
+                unproved: [attempt_id(n)].into(),
+                left: Some(Left::Processes(2)),
+                usage: Usage {
+                    disk: Some(93),
+                    ..Usage::default()
+                },
+                ..Record::default()
+            },
             rev: 0,
         }
     }
@@ -384,6 +395,7 @@ impl Samples {
                 billing: None,
             },
             applied_at: time(22),
+            released_at: None,
             rev: 0,
         }
     }

@@ -54,6 +54,7 @@ pub(in crate::provider::ec2) fn order(market: Market) -> LaunchOrder {
                 billing: None,
             },
             applied_at: Timestamp::from_micros(0),
+            released_at: None,
             rev: 1,
         },
         reference: "ami-0123".to_owned(),
