@@ -31,6 +31,7 @@ mod journal;
 mod launcher;
 mod passes;
 mod reconcile;
+mod remedies;
 mod resolve;
 mod retry;
 mod run;

@@ -332,8 +332,14 @@ impl Desk for FakeDesk {
                 rank: Some(1),
                 price: Some(Rate::from_micros_per_hour(41_600)),
                 verdict: "all machines are busy".to_owned(),
+                shapes: Vec::new(),
+                machines: Vec::new(),
             }],
             next: "It runs on the next machine that becomes idle.".to_owned(),
+            waits_for: Some("a machine".to_owned()),
+            next_try: None,
+            ahead: Some(2),
+            remedies: Vec::new(),
         })
     }
 

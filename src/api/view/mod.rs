@@ -44,7 +44,10 @@ pub use page::Page;
 pub use pipeline::{
     AcceptedView, BuildRef, CancelCount, PipelineDetail, PipelineState, PipelineSummary,
 };
-pub use plan::{ExplanationView, ImageVerdictView, PlanView, WaitingView};
+pub use plan::{
+    ExplanationView, ImageVerdictView, MachineVerdictView, PlanView, RemedyView, ShapeVerdictView,
+    WaitingView,
+};
 pub use policy::{EffectiveView, KnobView, LimitView, PolicyRef, PolicyView, SaidView};
 pub use problem::{DocumentProblem, ProblemDetails};
 pub use service::{Health, Readiness};

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, Span, Timestamp};
 use crate::planner::{
-    Action, Class, ClassId, IdleWhy, ImageIndex, Kept, KeptWhy, OfferingView, Phase, Plan, QueueKey, Snapshot,
+    Action, Class, ClassId, IdleWhy, ImageIndex, Kept, KeptWhy, OfferingView, Phase, Plan,
+    QueueKey, Snapshot,
 };
 
 /// A pass of a model: machines by what they are good for, and the plan so far.
