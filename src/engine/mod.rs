@@ -30,6 +30,7 @@ mod intake;
 mod journal;
 mod launcher;
 mod passes;
+mod quote;
 mod reconcile;
 mod remedies;
 mod resolve;

@@ -171,7 +171,16 @@ fn taken_by(action: &Action) -> Option<(MachineId, BuildId)> {
     }
 }
 
-/// The entry of a plan that speaks of a build.
+/// The entry of a plan that says why a build stays queued.
+pub fn waiting_for<'a>(
+    snapshot: &Snapshot,
+    plan: &'a Plan,
+    build: BuildId,
+    now: Timestamp,
+) -> Option<&'a Waiting> {
+    waiting_of(plan, snapshot.queued.get(&build)?, now)
+}
+
 fn waiting_of<'a>(plan: &'a Plan, queued: &Queued, now: Timestamp) -> Option<&'a Waiting> {
     let is_later = queued.not_before.is_some_and(|at| now < at);
     let mut of_class = plan.waiting.iter().filter(|w| w.class == queued.class);

@@ -17,6 +17,7 @@ mod limits;
 mod make_room;
 mod place;
 mod plan;
+mod quote;
 mod replay;
 mod report;
 mod retire;
@@ -32,10 +33,13 @@ pub use audit::{Violation, audit};
 pub use budgets::{BudgetView, NoRoom, Part, Standing};
 pub use explain::{
     Chances, ImageChances, MachineChance, MachineVerdict, OfferingChance, OfferingVerdict, chances,
-    machine_words, offering_words,
+    machine_words, offering_words, waiting_for,
 };
 pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
 pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
+pub use quote::{
+    Estimate, Given, Job, JobEstimate, Kind, Quote, QuotedBuild, Spread, Work, estimate,
+};
 pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
     Explanation, ImageVerdict, MachineCost, MachineReport, PlanReport, Remedy, ShapeVerdict,

@@ -21,6 +21,7 @@ mod pipeline;
 mod plan;
 mod policy;
 mod problem;
+mod quote;
 mod requires;
 mod service;
 mod token;
@@ -50,5 +51,6 @@ pub use plan::{
 };
 pub use policy::{EffectiveView, KnobView, LimitView, PolicyRef, PolicyView, SaidView};
 pub use problem::{DocumentProblem, ProblemDetails};
+pub use quote::{MillisRange, MoneyRange, QuoteView, QuotedBuildView};
 pub use service::{Health, Readiness};
 pub use token::{CreateToken, CreatedToken, RoleWord, TokenView, WhoAmI};
