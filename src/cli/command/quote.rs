@@ -59,7 +59,7 @@ pub(crate) fn draw(quote: &QuoteView, output: Output) -> String {
         column("PLACE", Fit::Shrink),
         numbers("PRICE", Fit::Drop(1)),
         numbers("STARTS IN", Fit::Drop(3)),
-        numbers("RUNS FOR", Fit::Whole),
+        numbers("RUNS FOR", Fit::Drop(4)),
         numbers("COST", Fit::Whole),
         column("KNOWN FROM", Fit::Drop(2)),
     ]);
