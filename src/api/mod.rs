@@ -33,6 +33,7 @@
 //! | `GET /policies/effective?project=&image=&labels=&priority=` | R | [`view::EffectiveView`] |
 //! | `POST /apply` [`view::ApplyRequest`] | A | [`view::ApplyResponse`] |
 //! | `GET /plan` | R | [`view::PlanView`] |
+//! | `POST /quote` | S | [`view::QuoteView`] |
 //! | `GET /events?after=&limit=&subject=` | R | [`view::EventPage`] |
 //! | `GET /events/stream?after=&subject=` (`Last-Event-ID`) | R | SSE: `event` [`view::EventView`] |
 //! | `GET /cost?by=&from=&to=&limit=` | R | [`view::CostReport`] |

@@ -61,6 +61,7 @@ fn reader_routes() -> OpenApiRouter<ApiState> {
 fn submitter_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
         .routes(routes!(pipelines::submit_pipeline))
+        .routes(routes!(planning::quote_pipeline))
         .routes(routes!(pipelines::cancel_pipeline))
         .routes(routes!(pipelines::retry_pipeline))
         .routes(routes!(builds::cancel_build))

@@ -45,7 +45,7 @@ struct ClassKey {
 }
 
 /// Everything that is not over.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Books {
     pub(crate) builds: BTreeMap<BuildId, Build>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,

@@ -52,7 +52,7 @@ pub struct FailureBudget {
 }
 
 /// What is known of where images can be launched.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Capacity {
     resolutions: BTreeMap<(String, u32), Resolution>,
     /// What each provider can do.

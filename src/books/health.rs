@@ -19,7 +19,7 @@ use super::draft::Draft;
 const KEPT_BOOTS: usize = 1_000;
 
 /// How image versions have fared, as far as their machines are gone.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Health {
     versions: BTreeMap<(String, u32), Fared>,
 }

@@ -26,7 +26,7 @@ const DAY: i64 = 24 * 3_600 * 1_000_000;
 const HOUR: i64 = 3_600 * 1_000_000;
 
 /// What is learnt, and what it is needed for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Learning {
     pub(crate) forecast: Forecast,
     /// Attempts under way, by when their machines' places became free.

@@ -22,7 +22,7 @@ use crate::store::SpentRow;
 use super::books::{Books, DEFAULT_MAX_MACHINES};
 
 /// What limits and budgets count, beside what the planner sees.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Spend {
     /// The budgets of the snapshot, in its order.
     budgets: Vec<Declared>,

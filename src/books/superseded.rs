@@ -27,7 +27,7 @@ struct Line {
 }
 
 /// Open pipelines by their line, with their builds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Lines(BTreeMap<Line, BTreeMap<PipelineId, Vec<BuildId>>>);
 
 fn line_of(pipeline: &Pipeline) -> Option<Line> {

@@ -8,7 +8,7 @@ use crate::books::{Applied, Approval, BudgetReport, ImageHealth};
 use crate::model::{
     Build, BuildId, Image, Machine, MachineId, Pipeline, PipelineId, Policy, Token, TokenRole,
 };
-use crate::planner::{Explanation, PlanReport, RecordedPass};
+use crate::planner::{Explanation, PlanReport, Quote, RecordedPass};
 use crate::spec::Problem;
 use crate::store::StoreError;
 
@@ -89,6 +89,8 @@ pub enum DeskError {
 pub trait Desk: Send + Sync + std::fmt::Debug {
     /// Queues a pipeline.
     async fn submit(&self, submission: Submission) -> Result<Accepted, DeskError>;
+    /// What a document would start, cost and take; queues nothing.
+    async fn quote(&self, submission: Submission) -> Result<Quote, DeskError>;
     /// Asks for the end of a build; the build as it stands now. No effect on a finished one.
     async fn cancel_build(&self, id: BuildId, who: &str) -> Result<Build, DeskError>;
     /// Asks for the end of every unfinished build of a pipeline; how many were asked.

@@ -2,12 +2,16 @@
 
 use crate::books::Books;
 use crate::matching;
-use crate::model::{Build, BuildId, BuildState, Image, MachineState, Span, Timestamp};
-use crate::planner::{self, Explanation, ImageVerdict, MachineView, Phase};
+use crate::model::{Build, BuildId, BuildState, Image, MachineId, MachineState, Span, Timestamp};
+use crate::planner::{
+    self, Chances, Explanation, ImageChances, ImageVerdict, MachineReport, MachineVerdict,
+    MachineView, OfferingVerdict, Phase, Remedy, ShapeVerdict,
+};
 
 use super::desk::DeskError;
 use super::engine::Engine;
 use super::intake::not_found;
+use super::remedies::{self, remedy};
 
 impl Engine {
     pub(super) async fn explain_build(&self, id: BuildId) -> Result<Explanation, DeskError> {
@@ -37,29 +41,28 @@ impl Engine {
             | BuildState::Bound { .. }
             | BuildState::Running { .. } => "It is being taken up.".to_owned(),
         };
-        let next = format!("Its result never changes; `dormouse retry {id}` queues it again.");
-        let images = images(&self.books(), &build);
-        Ok(Explanation {
-            build: id,
-            state: build.state.word().to_owned(),
+        let again = format!("dormouse retry {id}");
+        let said = Said {
             summary,
-            images,
-            next,
-        })
+            next: format!("Its result never changes; `{again}` queues it again."),
+            remedies: vec![remedy("queues it again", again)],
+            ..Said::default()
+        };
+        Ok(said.about(&self.books(), &build, None))
     }
 
     fn explain_open(&self, id: BuildId, now: Timestamp) -> Option<Explanation> {
         let books = self.books();
         let build = books.builds.get(&id)?;
-        let (summary, next) = match &build.state {
+        let mut chances = None;
+        let mut said = match &build.state {
             BuildState::Waiting => waiting(&books, build),
             BuildState::Queued { since, not_before } => {
-                queued(&books, build, now, (*since, *not_before), || {
-                    self.parts.ids.bits(now)
-                })
+                chances = planner::chances(&books.snapshot, id, now);
+                queued(&books, build, now, (*since, *not_before), chances.as_ref())
             }
-            BuildState::Bound { machine, since, .. } => bound(&books, *machine, *since, now),
-            BuildState::Running { machine, since, .. } => (
+            BuildState::Bound { machine, since, .. } => bound(&books, *machine, *since, now).into(),
+            BuildState::Running { machine, since, .. } => Said::from((
                 format!(
                     "It has run on {machine} for {}.",
                     seconds(now.since(*since))
@@ -68,22 +71,54 @@ impl Engine {
                     "It ends by itself, or when its timeout of {} is over.",
                     build.spec.timeout
                 ),
-            ),
+            )),
             // Not in the books.
             BuildState::Finished { .. } => return None,
         };
-        let summary = match &build.cancel {
-            Some(cancel) => format!("{summary} Its end was asked for: {}.", cancel.reason),
-            None => summary,
-        };
-        let (state, images) = (build.state.word().to_owned(), images(&books, build));
-        Some(Explanation {
-            build: id,
-            state,
+        if let Some(cancel) = &build.cancel {
+            said.summary = format!("{} Its end was asked for: {}.", said.summary, cancel.reason);
+        } else {
+            let command = format!("dormouse cancel {id}");
+            said.remedies.push(remedy("gives it up", command));
+        }
+        Some(said.about(&books, build, chances.as_ref()))
+    }
+}
+
+/// What is said about a build, whatever images there are.
+#[derive(Debug, Default)]
+struct Said {
+    summary: String,
+    next: String,
+    waits_for: Option<String>,
+    next_try: Option<Timestamp>,
+    remedies: Vec<Remedy>,
+}
+
+/// From a summary and what is next.
+impl From<(String, String)> for Said {
+    fn from((summary, next): (String, String)) -> Self {
+        Self {
             summary,
-            images,
             next,
-        })
+            ..Self::default()
+        }
+    }
+}
+
+impl Said {
+    fn about(self, books: &Books, build: &Build, chances: Option<&Chances>) -> Explanation {
+        Explanation {
+            build: build.id,
+            state: build.state.word().to_owned(),
+            summary: self.summary,
+            images: images(books, build, chances),
+            next: self.next,
+            waits_for: self.waits_for,
+            next_try: self.next_try,
+            ahead: chances.map(|chances| u64::try_from(chances.ahead).unwrap_or(u64::MAX)),
+            remedies: self.remedies,
+        }
     }
 }
 
@@ -91,22 +126,24 @@ fn seconds(span: Span) -> Span {
     Span::from_secs(span.micros() / 1_000_000)
 }
 
-fn waiting(books: &Books, build: &Build) -> (String, String) {
-    let open = build
-        .spec
-        .needs
+fn waiting(books: &Books, build: &Build) -> Said {
+    let needs = build.spec.needs.iter();
+    let open: Vec<&Build> = needs.filter_map(|need| books.builds.get(need)).collect();
+    let names = open
         .iter()
-        .filter_map(|need| books.builds.get(need));
-    let names: Vec<String> = open
-        .map(|need| format!("{:?} ({}, {})", need.spec.name, need.id, need.state.word()))
-        .collect();
-    (
-        format!(
-            "It needs builds that have not finished: {}.",
-            names.join(", ")
-        ),
-        "It is queued when all of them succeed, and skipped when one does not.".to_owned(),
-    )
+        .map(|need| format!("{:?} ({}, {})", need.spec.name, need.id, need.state.word()));
+    let names = names.collect::<Vec<String>>().join(", ");
+    let remedies = open.iter().map(|need| {
+        let effect = format!("says what {:?} waits for", need.spec.name);
+        remedy(&effect, format!("dormouse explain {}", need.id))
+    });
+    Said {
+        summary: format!("It needs builds that have not finished: {names}."),
+        next: "It is queued when all of them succeed, and skipped when one does not.".to_owned(),
+        waits_for: Some(format!("builds that have not finished: {names}")),
+        next_try: None,
+        remedies: remedies.collect(),
+    }
 }
 
 /// What a pass of the planner says about the build now.
@@ -115,119 +152,45 @@ fn queued(
     build: &Build,
     now: Timestamp,
     (since, not_before): (Timestamp, Timestamp),
-    mut fresh: impl FnMut() -> u128,
-) -> (String, String) {
+    chances: Option<&Chances>,
+) -> Said {
     let age = seconds(now.since(since));
     if not_before > now {
-        return (
-            format!(
+        let events = format!("dormouse events --subject {}", build.id);
+        return Said {
+            summary: format!(
                 "Attempt {} failed for reasons of infrastructure.",
                 build.attempts
             ),
-            format!("The next attempt is due at {not_before}."),
-        );
+            next: format!("The next attempt is due at {not_before}."),
+            waits_for: Some("the time of its next attempt".to_owned()),
+            next_try: Some(not_before),
+            remedies: vec![remedy("shows what failed", events)],
+        };
     }
-    let plan = planner::plan(&books.snapshot, now, &mut fresh);
-    if plan
-        .actions
-        .iter()
-        .any(|action| action.build() == Some(build.id))
-    {
-        return (
-            format!("It has been queued for {age}."),
-            "It gets a machine in this very moment.".to_owned(),
-        );
-    }
-    let queued = books.snapshot.queued.get(&build.id);
-    let waiting = queued.and_then(|queued| plan.waiting.iter().find(|w| w.class == queued.class));
-    let Some((queued, waiting)) = queued.zip(waiting) else {
-        return (
-            format!("It has been queued for {age}."),
-            "The planner is about to look.".to_owned(),
-        );
+    let queued_for = format!("It has been queued for {age}");
+    let moment = |next: &str| Said::from((format!("{queued_for}."), next.to_owned()));
+    let Some(chances) = chances else {
+        return moment("The planner is about to look.");
     };
-    let ahead = books
-        .snapshot
-        .classes
-        .get(&queued.class)
-        .map_or(0, |class| class.ready.range(..queued.key).count());
-    (
-        format!(
-            "It has been queued for {age}, with {ahead} like it ahead: {}.",
-            planner::blocked_words(&books.snapshot, &waiting.why)
-        ),
-        what_helps(books, &waiting.why),
-    )
-}
-
-fn what_helps(books: &Books, why: &planner::Blocked) -> String {
-    match why {
-        planner::Blocked::NoImage => {
-            "Nothing, until an image that fits is applied (`dormouse apply`).".to_owned()
-        }
-        planner::Blocked::Limit(reached) => more_room(books, *reached),
-        planner::Blocked::Budget(no_room) => more_money(books, no_room),
-        planner::Blocked::Paused(_, planner::Paused { until, .. })
-        | planner::Blocked::Backoff(until) => {
-            format!("The next try is at {until}; `dormouse events` shows what failed.")
-        }
-        planner::Blocked::Dry(_, until) => format!(
-            "The next try is at {until}. More types, zones or markets in the image's shapes and \
-             policy give it more places to find capacity."
-        ),
-        planner::Blocked::Tidying(_, until) => {
-            format!("It gets the machine in a moment, or another one after {until}.")
-        }
-        planner::Blocked::Unresolved(image) => {
-            let name = books.snapshot.image(*image).map_or("", |image| &image.name);
-            format!(
-                "Its provider is asked; `dormouse events --subject image:{name}` shows what it said."
-            )
-        }
+    if chances.action.is_some() {
+        return moment("It gets a machine in this very moment.");
+    }
+    let Some(why) = &chances.blocked else {
+        return moment("The planner is about to look.");
+    };
+    let words = planner::blocked_words(&books.snapshot, why);
+    let ahead = chances.ahead;
+    Said {
+        summary: format!("{queued_for}, with {ahead} like it ahead: {words}."),
+        next: remedies::what_helps(books, why),
+        waits_for: Some(remedies::awaited(why)),
+        next_try: why.until(),
+        remedies: remedies::remedies(books, build, why),
     }
 }
 
-fn more_room(books: &Books, reached: planner::Reached) -> String {
-    let limit = books.snapshot.limits.get(reached.limit);
-    let name = limit.map_or("", |limit| limit.name.as_str());
-    let (what, knob) = match reached.quota {
-        planner::Quota::Machines => ("the next machine that fits and becomes free", "machines"),
-        planner::Quota::Vcpus => ("the next machine that fits and becomes free", "vcpus"),
-        planner::Quota::Cost => (
-            "the next machine that fits and becomes free",
-            "cost_per_hour",
-        ),
-        planner::Quota::Builds => ("its turn when one of the builds that run ends", "builds"),
-        planner::Quota::Launches => (
-            "the next machine that fits and becomes free, or one that is launched then",
-            "launches_per_hour",
-        ),
-    };
-    format!(
-        "It gets {what}; more at once: raise limits.{knob} of policy {name:?} (`dormouse apply`)."
-    )
-}
-
-fn more_money(books: &Books, no_room: &planner::NoRoom) -> String {
-    let Some(budget) = books.snapshot.budgets.get(no_room.budget) else {
-        return "`dormouse budgets` shows how budgets stand.".to_owned();
-    };
-    let when = match no_room.until {
-        Some(until) => format!("It is looked at again when builds end, and at {until}"),
-        None => "It is looked at again when builds end".to_owned(),
-    };
-    format!(
-        "{when}; more: `dormouse budget approve {}/{} --amount ...`, or raise it (`dormouse apply`).",
-        budget.policy, budget.name
-    )
-}
-
-fn bound(
-    books: &Books,
-    id: crate::model::MachineId,
-    since: Timestamp,
-    now: Timestamp,
-) -> (String, String) {
+fn bound(books: &Books, id: MachineId, since: Timestamp, now: Timestamp) -> (String, String) {
     let age = seconds(now.since(since));
     let Some(machine) = books.machines.get(&id) else {
         return (
@@ -258,20 +221,36 @@ fn bound(
 }
 
 /// What each image of the catalogue means for the build.
-fn images(books: &Books, build: &Build) -> Vec<ImageVerdict> {
+fn images(books: &Books, build: &Build, chances: Option<&Chances>) -> Vec<ImageVerdict> {
     let (requires, pin) = (&build.spec.requires, build.spec.image.as_deref());
     let current: Vec<&Image> = books.current_images().map(AsRef::as_ref).collect();
     let matches = matching::match_catalogue(requires, pin, current.into_iter());
-    let fitting = matches
-        .candidates
-        .iter()
-        .zip(1_u32..)
-        .map(|(candidate, rank)| ImageVerdict {
+    // The planner's order knows prices that the catalogue does not.
+    let chance_of = |name: &str| {
+        let mut ranked = chances?.images.iter().zip(1_u32..);
+        let is_it = |index| books.snapshot.image(index).is_some_and(|i| i.name == name);
+        ranked.find(|(chance, _)| is_it(chance.image))
+    };
+    let candidates = matches.candidates.iter().zip(1_u32..);
+    let fitting = candidates.map(|(candidate, rank)| {
+        let chance = chance_of(candidate.image);
+        let (chance, rank) = chance.map_or((None, rank), |(chance, rank)| (Some(chance), rank));
+        let mut verdict = machines_words(books, candidate.image);
+        if let Some(why) = chance.and_then(|chance| chance.blocked.as_ref()) {
+            let words = planner::blocked_words(&books.snapshot, why);
+            verdict = format!("{verdict}; no launch: {words}");
+        }
+        ImageVerdict {
             image: candidate.image.to_owned(),
             rank: Some(rank),
             price: books.price_of(candidate.image),
-            verdict: machines_words(books, candidate.image),
-        });
+            verdict,
+            shapes: chance.map_or_else(Vec::new, |chance| shapes(books, chance)),
+            machines: chance.map_or_else(Vec::new, |chance| machines(books, chance)),
+        }
+    });
+    let mut fitting: Vec<ImageVerdict> = fitting.collect();
+    fitting.sort_by_key(|image| image.rank);
     let refused = matches.refused.iter().map(|refusal| {
         let mismatches: Vec<String> = refusal.mismatches.iter().map(ToString::to_string).collect();
         ImageVerdict {
@@ -279,9 +258,66 @@ fn images(books: &Books, build: &Build) -> Vec<ImageVerdict> {
             rank: None,
             price: None,
             verdict: mismatches.join("; "),
+            shapes: Vec::new(),
+            machines: Vec::new(),
         }
     });
-    fitting.chain(refused).collect()
+    fitting.into_iter().chain(refused).collect()
+}
+
+fn shapes(books: &Books, chances: &ImageChances) -> Vec<ShapeVerdict> {
+    let Some(image) = books.image_at(chances.image) else {
+        return Vec::new();
+    };
+    let offerings = books.offerings(image);
+    let rows = chances.offerings.iter().filter_map(|chance| {
+        let offering = offerings.get(chance.place)?;
+        Some(ShapeVerdict {
+            shape: offering.shape.name.clone(),
+            zone: offering.zone.clone(),
+            market: offering.market,
+            price: chance.price,
+            rank: match chance.verdict {
+                OfferingVerdict::Rank(rank) => Some(rank),
+                OfferingVerdict::Market(_)
+                | OfferingVerdict::Spot
+                | OfferingVerdict::Dry(_)
+                | OfferingVerdict::Blocked(_)
+                | OfferingVerdict::Dear(_)
+                | OfferingVerdict::Many
+                | OfferingVerdict::Behind(_) => None,
+            },
+            verdict: planner::offering_words(&books.snapshot, &chance.verdict),
+        })
+    });
+    rows.collect()
+}
+
+fn machines(books: &Books, chances: &ImageChances) -> Vec<MachineReport> {
+    let rows = chances.machines.iter().map(|chance| {
+        let machine = books.machines.get(&chance.machine);
+        MachineReport {
+            machine: chance.machine,
+            state: machine.map_or_else(String::new, |machine| machine.state.word().to_owned()),
+            rank: match chance.verdict {
+                MachineVerdict::Rank(rank) => Some(rank),
+                MachineVerdict::Full
+                | MachineVerdict::Taken(_)
+                | MachineVerdict::Held(_)
+                | MachineVerdict::Interrupted
+                | MachineVerdict::Ends(_)
+                | MachineVerdict::Ending
+                | MachineVerdict::FallingAsleep
+                | MachineVerdict::Used
+                | MachineVerdict::Spot
+                | MachineVerdict::Unsuited
+                | MachineVerdict::Dry(_)
+                | MachineVerdict::Blocked(_) => None,
+            },
+            verdict: planner::machine_words(&books.snapshot, &chance.verdict),
+        }
+    });
+    rows.collect()
 }
 
 fn machines_words(books: &Books, image: &str) -> String {

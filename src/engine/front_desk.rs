@@ -11,7 +11,7 @@ use crate::model::{
     Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Secret,
     Token, TokenId, TokenRole,
 };
-use crate::planner::{self, Explanation, PlanReport, RecordedPass};
+use crate::planner::{self, Explanation, PlanReport, Quote, RecordedPass};
 
 use super::desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use super::engine::Engine;
@@ -81,6 +81,10 @@ impl FrontDesk {
 impl Desk for FrontDesk {
     async fn submit(&self, submission: Submission) -> Result<Accepted, DeskError> {
         self.engine.submit_document(submission).await
+    }
+
+    async fn quote(&self, submission: Submission) -> Result<Quote, DeskError> {
+        self.engine.quote_document(submission)
     }
 
     async fn cancel_build(&self, id: BuildId, who: &str) -> Result<Build, DeskError> {

@@ -84,6 +84,16 @@ impl Engine {
         submission: Submission,
         idempotency: Option<(String, String)>,
     ) -> Result<Accepted, DeskError> {
+        let new = self.read_document(submission, idempotency)?;
+        self.queue(new).await
+    }
+
+    /// The pipeline of a document, with all that is wrong with it.
+    pub(super) fn read_document(
+        &self,
+        submission: Submission,
+        idempotency: Option<(String, String)>,
+    ) -> Result<NewPipeline, DeskError> {
         let limits = &self.parts.settings.pipeline_limits;
         let draft =
             spec::parse_pipeline(&submission.document, limits).map_err(DeskError::Invalid)?;
@@ -99,7 +109,7 @@ impl Engine {
             builds,
         } = draft;
         let submitted_by = submission.submitted_by;
-        self.queue(NewPipeline {
+        Ok(NewPipeline {
             name,
             project,
             labels,
@@ -108,7 +118,6 @@ impl Engine {
             idempotency,
             builds,
         })
-        .await
     }
 
     /// Builds that no image of the catalogue can build, each with the nearest images and what fails.
@@ -135,15 +144,21 @@ impl Engine {
         problems
     }
 
-    /// Queues a pipeline; answers once it is durable.
-    pub(super) async fn queue(&self, new: NewPipeline) -> Result<Accepted, DeskError> {
-        self.check_open()?;
+    /// Refuses a pipeline for which there is no room in memory.
+    pub(super) fn check_room(&self, new: &NewPipeline) -> Result<(), DeskError> {
         let open = self.books().builds.len();
         if open + new.builds.len() > MAX_OPEN_BUILDS {
             return Err(DeskError::Busy(format!(
                 "{open} builds are open already, and at most {MAX_OPEN_BUILDS} may be"
             )));
         }
+        Ok(())
+    }
+
+    /// Queues a pipeline; answers once it is durable.
+    pub(super) async fn queue(&self, new: NewPipeline) -> Result<Accepted, DeskError> {
+        self.check_open()?;
+        self.check_room(&new)?;
         let now = self.parts.clock.now();
         let (pipeline, builds) = self.rows(new, now);
         let accepted = Accepted {
@@ -165,7 +180,7 @@ impl Engine {
         Ok(accepted)
     }
 
-    fn rows(&self, new: NewPipeline, now: Timestamp) -> (Pipeline, Vec<Build>) {
+    pub(super) fn rows(&self, new: NewPipeline, now: Timestamp) -> (Pipeline, Vec<Build>) {
         let pipeline = Pipeline {
             id: PipelineId::from_bits(self.parts.ids.bits(now)),
             name: new.name,

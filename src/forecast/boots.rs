@@ -40,6 +40,16 @@ impl Boots {
         self.by_shape.quantile(&key(boot), 50, now)
     }
 
+    /// What `percent` of the boots did not exceed: of the same version and size, else of the image.
+    pub fn quantile(&self, boot: &BootOf<'_>, percent: usize, now: Timestamp) -> Option<Span> {
+        let of_shape = self.by_shape.quantile(&key(boot), percent, now);
+        let of_image = || {
+            let key = (boot.image.to_owned(), boot.was_asleep);
+            self.by_image.quantile(&key, percent, now)
+        };
+        of_shape.or_else(of_image).map(|(span, _)| span)
+    }
+
     /// What to expect: of the same version and size, else of the image, else for what is woken of a
     /// launch, else [`DEFAULT_BOOT`].
     pub fn expected(&self, boot: &BootOf<'_>, now: Timestamp) -> Span {

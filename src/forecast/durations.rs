@@ -25,16 +25,26 @@ impl Durations {
     /// are known; none when nothing is.
     pub fn expected(
         &self,
-        (project, name): (&str, &str),
+        project_and_name: (&str, &str),
         percent: usize,
         now: Timestamp,
     ) -> Option<Span> {
+        let known = self.quantile(project_and_name, percent, now);
+        known.map(|(span, _)| span)
+    }
+
+    /// The same, and of how many builds.
+    pub fn quantile(
+        &self,
+        (project, name): (&str, &str),
+        percent: usize,
+        now: Timestamp,
+    ) -> Option<(Span, usize)> {
         let key = (project.to_owned(), name.to_owned());
-        if let Some((span, _)) = self.by_name.quantile(&key, percent, now) {
-            return Some(span);
-        }
-        let of_project = self.by_project.quantile(&project.to_owned(), percent, now);
-        let (span, samples) = of_project?;
-        (samples >= PROJECT_SAMPLES).then_some(span)
+        let of_name = self.by_name.quantile(&key, percent, now);
+        of_name.or_else(|| {
+            let of_project = self.by_project.quantile(&project.to_owned(), percent, now);
+            of_project.filter(|(_, samples)| *samples >= PROJECT_SAMPLES)
+        })
     }
 }

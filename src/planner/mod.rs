@@ -11,11 +11,13 @@ mod audit;
 mod audit_limits;
 mod budgets;
 mod expire;
+mod explain;
 mod give_up;
 mod limits;
 mod make_room;
 mod place;
 mod plan;
+mod quote;
 mod replay;
 mod report;
 mod rest;
@@ -30,11 +32,19 @@ mod warm;
 
 pub use audit::{Violation, audit};
 pub use budgets::{BudgetView, NoRoom, Part, Standing};
+pub use explain::{
+    Chances, ImageChances, MachineChance, MachineVerdict, OfferingChance, OfferingVerdict, chances,
+    machine_words, offering_words, waiting_for,
+};
 pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
 pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
+pub use quote::{
+    Estimate, Given, Job, JobEstimate, Kind, Quote, QuotedBuild, Spread, Work, estimate,
+};
 pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
-    Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
+    Explanation, ImageVerdict, MachineCost, MachineReport, PlanReport, Remedy, ShapeVerdict,
+    WaitingReport, blocked_words, render,
 };
 pub use share::{Flow, MOST_PRIORITY, Shares};
 pub use snapshot::{
@@ -44,6 +54,8 @@ pub use snapshot::{
 
 pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};
 
+#[cfg(test)]
+mod explain_tests;
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]

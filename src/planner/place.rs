@@ -94,7 +94,7 @@ pub(super) fn place(
 
 impl Blocked {
     /// When time alone may end the wait.
-    pub(super) const fn until(&self) -> Option<Timestamp> {
+    pub const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Paused(_, Paused { until, .. })
             | Self::Dry(_, until)
@@ -163,7 +163,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Whether it is in the way of one build only.
-const fn is_its_own(why: &Blocked) -> bool {
+pub(super) const fn is_its_own(why: &Blocked) -> bool {
     matches!(why, Blocked::Budget(no_room) if matches!(no_room.part, Part::Build(_)))
 }
 
@@ -249,14 +249,14 @@ type Joining = fn(
 ) -> Option<(MachineId, MachineView)>;
 
 /// The search for a build's place.
-struct Search<'a> {
-    snapshot: &'a Snapshot,
-    now: Timestamp,
-    class: &'a Class,
+pub(super) struct Search<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) now: Timestamp,
+    pub(super) class: &'a Class,
     /// None for a machine to be at hand.
-    build: Option<BuildId>,
+    pub(super) build: Option<BuildId>,
     /// The best reason so far for finding none.
-    why: &'a mut Blocked,
+    pub(super) why: &'a mut Blocked,
 }
 
 impl<'a> Search<'a> {
@@ -372,7 +372,7 @@ impl<'a> Search<'a> {
     }
 
     /// A place on a machine that is to be woken or launched.
-    const fn cold(&self, image: ImageIndex, load: Load, launch: bool) -> Place<'a> {
+    pub(super) const fn cold(&self, image: ImageIndex, load: Load, launch: bool) -> Place<'a> {
         Place {
             class: self.class,
             build: self.build,
@@ -413,14 +413,24 @@ pub(super) fn spare(
 
 /// Whether a machine is as fresh and as sure as a class needs it.
 pub(super) fn suits(snapshot: &Snapshot, class: &Class, machine: &MachineView) -> bool {
+    is_fresh(class, machine)
+        && rest::may_follow(class, machine)
+        && is_sure(snapshot, class, machine)
+}
+
+/// Whether a machine is as fresh as a class needs it.
+pub(super) const fn is_fresh(class: &Class, machine: &MachineView) -> bool {
+    !class.fresh || machine.builds_done == 0
+}
+
+/// Whether a machine is as sure as a class needs it.
+pub(super) fn is_sure(snapshot: &Snapshot, class: &Class, machine: &MachineView) -> bool {
     // Where the policy knows spare capacity only, a last retry takes that, too.
     let only_spot = || {
         let image = snapshot.image(machine.image);
         image.is_some_and(|image| image.market == MarketChoice::Spot)
     };
-    (!class.fresh || machine.builds_done == 0)
-        && rest::may_follow(class, machine)
-        && (!class.on_demand || machine.market == Market::OnDemand || only_spot())
+    !class.on_demand || machine.market == Market::OnDemand || only_spot()
 }
 
 impl Search<'_> {
@@ -486,7 +496,7 @@ impl Search<'_> {
     /// The ladder within an image: its types and zones on the first market that has any open, at once,
     /// for only the provider knows their depth. Types that limits or budgets have no room for are left
     /// out. The error is why there are none.
-    fn open_pools(
+    pub(super) fn open_pools(
         &self,
         index: ImageIndex,
         image: &ImageView,
@@ -527,14 +537,14 @@ impl Search<'_> {
     }
 }
 
-const fn load_of(offering: &OfferingView) -> Load {
+pub(super) const fn load_of(offering: &OfferingView) -> Load {
     Load {
         vcpus: offering.vcpus,
         rate: offering.price,
     }
 }
 
-fn wake_as<'a>(
+pub(super) fn wake_as<'a>(
     snapshot: &Snapshot,
     image: &'a ImageView,
     machine: MachineId,
@@ -572,7 +582,7 @@ impl Open {
 }
 
 /// The markets to try, in order.
-fn markets(class: &Class, image: &ImageView) -> impl Iterator<Item = Market> {
+pub(super) fn markets(class: &Class, image: &ImageView) -> impl Iterator<Item = Market> {
     let markets = match image.market {
         MarketChoice::OnDemand => [Some(Market::OnDemand), None],
         MarketChoice::Spot => [Some(Market::Spot), None],
@@ -587,11 +597,11 @@ fn markets(class: &Class, image: &ImageView) -> impl Iterator<Item = Market> {
 const MOST_POOLS: usize = 40;
 
 /// Room for choice is worth something, but a launch must not cost more than twice what it could.
-const fn dearest_beside(cheapest: Rate) -> Rate {
+pub(super) const fn dearest_beside(cheapest: Rate) -> Rate {
     Rate::from_micros_per_hour(cheapest.micros_per_hour().saturating_mul(2))
 }
 
-fn is_open(offering: &OfferingView, now: Timestamp) -> bool {
+pub(super) fn is_open(offering: &OfferingView, now: Timestamp) -> bool {
     offering.available_after.is_none_or(|after| after <= now)
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AtLimit, AttemptId, BuildId, Money, Rate, Span, Timestamp};
+use crate::model::{AtLimit, AttemptId, BuildId, MachineId, Market, Money, Rate, Span, Timestamp};
 
 use super::budgets::{NoRoom, Part};
 use super::limits::{Quota, Reached};
@@ -51,6 +51,27 @@ pub struct Explanation {
     pub images: Vec<ImageVerdict>,
     /// What happens next, or what a person can do.
     pub next: String,
+    /// What it waits for, as a clause; none when it waits for nothing.
+    #[serde(default)]
+    pub waits_for: Option<String>,
+    /// When time alone makes it be tried again, if that is known.
+    #[serde(default)]
+    pub next_try: Option<Timestamp>,
+    /// Queued builds of its project and priority that are older.
+    #[serde(default)]
+    pub ahead: Option<u64>,
+    /// What a person could change.
+    #[serde(default)]
+    pub remedies: Vec<Remedy>,
+}
+
+/// What a person could do about a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remedy {
+    /// What it is good for, as a clause.
+    pub effect: String,
+    /// The command; words in capitals are to be filled in.
+    pub command: String,
 }
 
 /// What one image means for a build.
@@ -63,6 +84,42 @@ pub struct ImageVerdict {
     /// Its cheapest shape's price.
     pub price: Option<Rate>,
     /// Machines of it that could take the build now or soon, in words; or what is in the way.
+    pub verdict: String,
+    /// Where it can be launched, cheapest first; nothing but for queued builds.
+    #[serde(default)]
+    pub shapes: Vec<ShapeVerdict>,
+    /// Its machines, those with a rank first; nothing but for queued builds.
+    #[serde(default)]
+    pub machines: Vec<MachineReport>,
+}
+
+/// What one offering of an image means for a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeVerdict {
+    /// The provider's name for the size.
+    pub shape: String,
+    /// The provider's name for the place; empty when it has only one.
+    pub zone: String,
+    /// How it is bought.
+    pub market: Market,
+    /// What it costs.
+    pub price: Rate,
+    /// Place among those that a launch asks for, from 1; none when it does not.
+    pub rank: Option<u32>,
+    /// What it offers, or the rule that keeps it away.
+    pub verdict: String,
+}
+
+/// What one machine means for a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineReport {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its state's word.
+    pub state: String,
+    /// Place in the order in which machines are asked, from 1; none when it cannot take the build.
+    pub rank: Option<u32>,
+    /// What it offers, or the rule that keeps it away.
     pub verdict: String,
 }
 

@@ -82,6 +82,18 @@ impl Shared {
         of_phase.entry(machine.image).or_default().insert(key);
     }
 
+    /// Machines of an image that run builds and have room, in the order in which they are filled.
+    pub(super) fn busy_of(&self, image: ImageIndex) -> impl Iterator<Item = MachineId> + '_ {
+        let of_image = self.busy.get(&image).into_iter().flatten();
+        of_image.map(|key| key.machine)
+    }
+
+    /// The same of machines on their way up.
+    pub(super) fn coming_of(&self, image: ImageIndex) -> impl Iterator<Item = MachineId> + '_ {
+        let of_image = self.coming.get(&image).into_iter().flatten();
+        of_image.map(|key| key.machine)
+    }
+
     /// The machine that runs builds and takes one more of a class, if there is one.
     /// `accepts` has the last word.
     pub(super) fn take_busy(

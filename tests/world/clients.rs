@@ -1,6 +1,7 @@
 //! What clients ask and are told: idempotency, refusals, retries, explanations.
 
 use dormouse::engine::{Desk, DeskError};
+use dormouse::store::Store as _;
 use dormouse::model::BuildResult::{Failure, Success};
 use dormouse::provider::ErrorKind;
 use dormouse::provider::simulated::LaunchTrouble;
@@ -247,4 +248,80 @@ fn the_plan_says_what_it_would_do() {
         plan.machines[0].contains("(alpine) idle for another 5m"),
         "{plan:?}"
     );
+}
+
+#[test]
+fn an_explanation_names_the_rule_for_each_shape_and_machine() {
+    let world = World::with_images(&[ALPINE]);
+    world.apply_policy("{ name: default, limits: { machines: 1 } }");
+    let submitted = world.submit(
+        "
+name: two
+builds:
+  first: { requires: { sh: true }, steps: [sleep 30s] }
+  second: { requires: { sh: true }, steps: [echo done] }
+",
+    );
+    let second = submitted.id("second");
+    world.until_word(submitted.id("first"), "running");
+    let explained = world.explain(second);
+    let image = &explained.images[0];
+    assert_eq!((image.shapes.len(), image.shapes[0].rank), (1, None));
+    assert!(
+        image.shapes[0]
+            .verdict
+            .contains("policy \"default\" allows 1 machines"),
+        "{explained:#?}"
+    );
+    assert_eq!(image.machines[0].machine, world.machines()[0].id);
+    assert!(
+        image.machines[0].verdict.contains("as many builds"),
+        "{explained:#?}"
+    );
+    let commands: Vec<&str> = explained
+        .remedies
+        .iter()
+        .map(|remedy| remedy.command.as_str())
+        .collect();
+    assert!(commands.contains(&format!("dormouse cancel {second}").as_str()));
+    assert!(commands.contains(&"dormouse apply POLICY.yaml"));
+    world.until_done();
+}
+
+#[test]
+fn what_happens_lies_within_the_quote() {
+    const PIPELINE: &str = "
+name: chain
+project: web
+builds:
+  first: { requires: { sh: true }, steps: [sleep 30s], timeout: 5m }
+  second: { requires: { sh: true }, needs: [first], steps: [sleep 20s], timeout: 5m }
+";
+    let world = World::with_images(&[ALPINE]);
+    for round in ["without history", "with history"] {
+        let asked = world.ask(async |desk| desk.quote(submission(PIPELINE, None)).await);
+        let quote = asked.unwrap();
+        assert!(world.builds().iter().all(|b| b.state.is_finished()));
+        let basis = &quote.builds[0].basis;
+        assert_eq!(basis.contains("no history"), round == "without history");
+        let before = world.now();
+        let submitted = world.submit(PIPELINE);
+        world.until_done();
+        let took = world.now().since(before);
+        assert!(took <= quote.took.high, "{round}: {took} {quote:#?}");
+        for (name, quoted) in ["first", "second"].iter().zip(&quote.builds) {
+            let build = submitted.id(name);
+            let cost = cost_of(&world, build);
+            let range = quoted.cost.low..=quoted.cost.high;
+            assert!(range.contains(&cost), "{round}: {name} {cost} {quote:#?}");
+        }
+    }
+}
+
+/// Boot and work of a build, as billed.
+fn cost_of(world: &World, build: dormouse::model::BuildId) -> dormouse::model::Money {
+    let row = world
+        .read(async |store| store.build_cost(build).await)
+        .unwrap();
+    row.total
 }

@@ -1,14 +1,18 @@
 //! What the planner would do, and what everything cost.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Deserialize;
 
+use crate::api::auth::Actor;
 use crate::api::error::ApiError;
-use crate::api::extract::{Params, rows};
+use crate::api::extract::{Document, Params, rows};
 use crate::api::limits::{DEFAULT_PAGE_ROWS, MAX_COST_ROWS};
 use crate::api::state::ApiState;
-use crate::api::view::{CostGroupWord, CostReport, CostRowView, PlanView};
+use crate::api::view::{
+    CostGroupWord, CostReport, CostRowView, PlanView, ProblemDetails, QuoteView,
+};
+use crate::engine::Submission;
 use crate::model::{Money, Span, Timestamp};
 use crate::planner::RecordedPass;
 
@@ -37,6 +41,34 @@ pub(in crate::api) async fn record_plan(
     State(state): State<ApiState>,
 ) -> Result<Json<RecordedPass>, ApiError> {
     Ok(Json(state.desk.record_plan().await?))
+}
+
+/// Quote a pipeline
+///
+/// What a pipeline document would start, cost and take if it were submitted now: the body is the
+/// same. Changes nothing.
+#[utoipa::path(
+    post, path = "/quote", tag = "planning",
+    request_body(content(
+        (String = "application/yaml"),
+        (serde_json::Value = "application/json"),
+    )),
+    responses(
+        (status = 200, description = "The quote", body = QuoteView),
+        (status = 422, description = "The document has problems; all of them are listed", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::api) async fn quote_pipeline(
+    State(state): State<ApiState>,
+    Extension(actor): Extension<Actor>,
+    Document(document): Document,
+) -> Result<Json<QuoteView>, ApiError> {
+    let submission = Submission {
+        document,
+        idempotency_key: None,
+        submitted_by: actor.name,
+    };
+    Ok(Json(state.desk.quote(submission).await?.into()))
 }
 
 /// What to report of the costs.

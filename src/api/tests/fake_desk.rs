@@ -17,7 +17,8 @@ use crate::model::{
     Timestamp, Token, TokenId, TokenRole,
 };
 use crate::planner::{
-    Explanation, ImageVerdict, Plan, PlanReport, RecordedPass, Snapshot, WaitingReport,
+    Explanation, ImageVerdict, Plan, PlanReport, Quote, QuotedBuild, RecordedPass, Snapshot,
+    Spread, WaitingReport,
 };
 use crate::spec::Problem;
 use crate::store::Store;
@@ -127,6 +128,28 @@ impl Desk for FakeDesk {
             Some(_) => Err(DeskError::Conflict("the key was used before".to_owned())),
             None => Ok(self.queue(&submission.document, &submission.submitted_by, key)),
         }
+    }
+
+    async fn quote(&self, _submission: Submission) -> Result<Quote, DeskError> {
+        let builds = vec![QuotedBuild {
+            name: "test".to_owned(),
+            place: "launches debian-12 on small".to_owned(),
+            price: Some(Rate::from_micros_per_hour(41_600)),
+            start: Spread::exactly(Span::from_secs(40)),
+            run: Spread::exactly(Span::from_secs(60)),
+            basis: "3 builds before".to_owned(),
+            cost: Spread::exactly(Money::from_micros(1_155)),
+        }];
+        Ok(Quote {
+            at: Timestamp::from_micros(0),
+            builds,
+            took: Spread::exactly(Span::from_secs(100)),
+            cost: Spread::exactly(Money::from_micros(1_155)),
+            idle: Spread::default(),
+            launches: 1,
+            held_by: Vec::new(),
+            notes: Vec::new(),
+        })
     }
 
     async fn cancel_build(&self, id: BuildId, who: &str) -> Result<Build, DeskError> {
@@ -366,8 +389,14 @@ impl Desk for FakeDesk {
                 rank: Some(1),
                 price: Some(Rate::from_micros_per_hour(41_600)),
                 verdict: "all machines are busy".to_owned(),
+                shapes: Vec::new(),
+                machines: Vec::new(),
             }],
             next: "It runs on the next machine that becomes idle.".to_owned(),
+            waits_for: Some("a machine".to_owned()),
+            next_try: None,
+            ahead: Some(2),
+            remedies: Vec::new(),
         })
     }
 

@@ -22,6 +22,7 @@ mod pipeline;
 mod plan;
 mod policy;
 mod problem;
+mod quote;
 mod requires;
 mod service;
 mod token;
@@ -46,8 +47,12 @@ pub use page::Page;
 pub use pipeline::{
     AcceptedView, BuildRef, CancelCount, PipelineDetail, PipelineState, PipelineSummary,
 };
-pub use plan::{ExplanationView, ImageVerdictView, PlanView, WaitingView};
+pub use plan::{
+    ExplanationView, ImageVerdictView, MachineVerdictView, PlanView, RemedyView, ShapeVerdictView,
+    WaitingView,
+};
 pub use policy::{EffectiveView, KnobView, LimitView, PolicyRef, PolicyView, SaidView};
 pub use problem::{DocumentProblem, ProblemDetails};
+pub use quote::{MillisRange, MoneyRange, QuoteView, QuotedBuildView};
 pub use service::{Health, Readiness};
 pub use token::{CreateToken, CreatedToken, RoleWord, TokenView, WhoAmI};

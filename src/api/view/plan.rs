@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::amount::RateView;
-use crate::model::{BuildId, Timestamp};
-use crate::planner::{Explanation, ImageVerdict, PlanReport, WaitingReport};
+use crate::model::{BuildId, MachineId, Market, Timestamp};
+use crate::planner::{
+    Explanation, ImageVerdict, MachineReport, PlanReport, Remedy, ShapeVerdict, WaitingReport,
+};
 
 /// What the planner would do now, and what it is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -75,6 +77,39 @@ pub struct ExplanationView {
     pub images: Vec<ImageVerdictView>,
     /// What happens next, or what a person can do.
     pub next: String,
+    /// What it waits for, as a clause; none when it waits for nothing.
+    #[serde(default)]
+    pub waits_for: Option<String>,
+    /// When time alone makes it be tried again, if that is known.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_try: Option<Timestamp>,
+    /// Queued builds of its project and priority that are older.
+    #[serde(default)]
+    pub ahead: Option<u64>,
+    /// What a person could change.
+    #[serde(default)]
+    pub remedies: Vec<RemedyView>,
+}
+
+/// What a person could do about a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemedyView {
+    /// What it is good for, as a clause.
+    #[schema(example = "gives it up")]
+    pub effect: String,
+    /// The command; words in capitals are to be filled in.
+    #[schema(example = "dormouse apply POLICY.yaml")]
+    pub command: String,
+}
+
+impl From<Remedy> for RemedyView {
+    fn from(remedy: Remedy) -> Self {
+        Self {
+            effect: remedy.effect,
+            command: remedy.command,
+        }
+    }
 }
 
 impl From<Explanation> for ExplanationView {
@@ -89,6 +124,14 @@ impl From<Explanation> for ExplanationView {
                 .map(ImageVerdictView::from)
                 .collect(),
             next: explanation.next,
+            waits_for: explanation.waits_for,
+            next_try: explanation.next_try,
+            ahead: explanation.ahead,
+            remedies: explanation
+                .remedies
+                .into_iter()
+                .map(RemedyView::from)
+                .collect(),
         }
     }
 }
@@ -104,6 +147,68 @@ pub struct ImageVerdictView {
     pub price: Option<RateView>,
     /// Machines of it that could take the build, or what is in the way.
     pub verdict: String,
+    /// Where it can be launched, cheapest first; nothing but for queued builds.
+    #[serde(default)]
+    pub shapes: Vec<ShapeVerdictView>,
+    /// Its machines, those with a rank first; nothing but for queued builds.
+    #[serde(default)]
+    pub machines: Vec<MachineVerdictView>,
+}
+
+/// What one size in one place means for a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShapeVerdictView {
+    /// The provider's name for the size.
+    pub shape: String,
+    /// The provider's name for the place; empty when it has only one.
+    pub zone: String,
+    /// How it is bought: `on_demand` or `spot`.
+    #[schema(value_type = String, example = "spot")]
+    pub market: Market,
+    /// What it costs.
+    pub price: RateView,
+    /// Place among those that a launch asks for, from 1; none when it does not.
+    pub rank: Option<u32>,
+    /// What it offers, or the rule that keeps it away.
+    pub verdict: String,
+}
+
+impl From<ShapeVerdict> for ShapeVerdictView {
+    fn from(shape: ShapeVerdict) -> Self {
+        Self {
+            shape: shape.shape,
+            zone: shape.zone,
+            market: shape.market,
+            price: shape.price.into(),
+            rank: shape.rank,
+            verdict: shape.verdict,
+        }
+    }
+}
+
+/// What one machine means for a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MachineVerdictView {
+    /// The machine.
+    #[schema(value_type = String)]
+    pub machine: MachineId,
+    /// Its state's word.
+    pub state: String,
+    /// Place in the order in which machines are asked, from 1; none when it cannot take the build.
+    pub rank: Option<u32>,
+    /// What it offers, or the rule that keeps it away.
+    pub verdict: String,
+}
+
+impl From<MachineReport> for MachineVerdictView {
+    fn from(machine: MachineReport) -> Self {
+        Self {
+            machine: machine.machine,
+            state: machine.state,
+            rank: machine.rank,
+            verdict: machine.verdict,
+        }
+    }
 }
 
 impl From<ImageVerdict> for ImageVerdictView {
@@ -113,6 +218,16 @@ impl From<ImageVerdict> for ImageVerdictView {
             rank: verdict.rank,
             price: verdict.price.map(RateView::from),
             verdict: verdict.verdict,
+            shapes: verdict
+                .shapes
+                .into_iter()
+                .map(ShapeVerdictView::from)
+                .collect(),
+            machines: verdict
+                .machines
+                .into_iter()
+                .map(MachineVerdictView::from)
+                .collect(),
         }
     }
 }

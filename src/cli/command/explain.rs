@@ -8,6 +8,7 @@ use crate::cli::client::Client;
 use crate::cli::command::target::{self, Known};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::output::table::Column;
 use crate::cli::output::{Fields, Fit, Output, Table, Tone, column, numbers, words};
 use crate::cli::report::Outcome;
 use crate::model::BuildId;
@@ -15,7 +16,7 @@ use crate::model::BuildId;
 /// Most builds of a pipeline that are explained: beyond it the reasons repeat.
 const MOST_BUILDS: usize = 20;
 
-/// Say why a build stands where it stands, image by image, and what happens next
+/// Say why a build stands where it stands, by image, shape and machine, and what would change it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -77,6 +78,16 @@ pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
     );
     fields.add("Why", explanation.summary.clone());
     fields.add("Next", explanation.next.clone());
+    if let Some(awaited) = &explanation.waits_for {
+        fields.add("Waits for", awaited.clone());
+    }
+    if let Some(at) = explanation.next_try {
+        fields.add("Next try", at.to_string());
+    }
+    if let Some(ahead) = explanation.ahead {
+        let builds = words::count(ahead, "older build");
+        fields.add("Ahead", format!("{builds} of its project and priority"));
+    }
     let mut table = Table::new(&[
         numbers("RANK", Fit::Whole),
         column("IMAGE", Fit::Whole),
@@ -84,14 +95,7 @@ pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
         column("VERDICT", Fit::Shrink),
     ]);
     for image in &explanation.images {
-        let tone = if image.rank.is_some() {
-            Tone::Plain
-        } else {
-            Tone::Faint
-        };
-        let rank = image
-            .rank
-            .map_or(words::NONE.to_owned(), |rank| rank.to_string());
+        let (rank, tone) = ranked(image.rank);
         let price = image
             .price
             .as_ref()
@@ -103,9 +107,88 @@ pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
             (image.verdict.clone(), tone),
         ]);
     }
-    format!(
-        "{}\n{}",
-        fields.draw(output.paper),
-        table.draw(output.paper)
-    )
+    let mut parts = vec![fields.draw(output.paper), table.draw(output.paper)];
+    parts.extend(shapes(explanation).map(|table| table.draw(output.paper)));
+    parts.extend(machines(explanation).map(|table| table.draw(output.paper)));
+    parts.extend(remedies(explanation, output));
+    parts.join("\n")
+}
+
+/// A rank, and how much its row matters.
+fn ranked(rank: Option<u32>) -> (String, Tone) {
+    match rank {
+        Some(rank) => (rank.to_string(), Tone::Plain),
+        None => (words::NONE.to_owned(), Tone::Faint),
+    }
+}
+
+const RANK: Column = numbers("RANK", Fit::Whole);
+const IMAGE: Column = column("IMAGE", Fit::Whole);
+const VERDICT: Column = column("VERDICT", Fit::Shrink);
+
+/// Where candidates can be launched.
+fn shapes(explanation: &ExplanationView) -> Option<Table> {
+    let mut table = Table::new(&[
+        RANK,
+        IMAGE,
+        column("SHAPE", Fit::Whole),
+        column("ZONE", Fit::Drop(2)),
+        column("MARKET", Fit::Drop(3)),
+        numbers("PRICE", Fit::Drop(4)),
+        VERDICT,
+    ]);
+    for image in &explanation.images {
+        for shape in &image.shapes {
+            let (rank, tone) = ranked(shape.rank);
+            let zone = Some(shape.zone.as_str()).filter(|zone| !zone.is_empty());
+            table.row([
+                (rank, tone),
+                (image.image.clone(), tone),
+                (shape.shape.clone(), tone),
+                (zone.unwrap_or(words::NONE).to_owned(), tone),
+                (shape.market.word().to_owned(), tone),
+                (words::rate(shape.price.micro_usd_per_hour), tone),
+                (shape.verdict.clone(), tone),
+            ]);
+        }
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+/// The machines of candidates.
+fn machines(explanation: &ExplanationView) -> Option<Table> {
+    let mut table = Table::new(&[
+        RANK,
+        column("MACHINE", Fit::Whole),
+        column("IMAGE", Fit::Drop(1)),
+        column("STATE", Fit::Drop(2)),
+        VERDICT,
+    ]);
+    for image in &explanation.images {
+        for machine in &image.machines {
+            let (rank, tone) = ranked(machine.rank);
+            table.row([
+                (rank, tone),
+                (machine.machine.to_string(), tone),
+                (image.image.clone(), tone),
+                (machine.state.clone(), tone),
+                (machine.verdict.clone(), tone),
+            ]);
+        }
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+/// The commands that change something, what each is good for behind it.
+fn remedies(explanation: &ExplanationView, output: Output) -> Option<String> {
+    if explanation.remedies.is_empty() {
+        return None;
+    }
+    let mut text = format!("{}\n", output.paint("What you could do", Tone::Active));
+    for remedy in &explanation.remedies {
+        let command = words::printable(&remedy.command);
+        let effect = words::printable(&remedy.effect);
+        text.push_str(&format!("  {command}\n      {effect}\n"));
+    }
+    Some(text)
 }

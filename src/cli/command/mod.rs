@@ -37,6 +37,7 @@ mod pipelines;
 mod plan;
 mod policies;
 mod policy;
+mod quote;
 mod replay;
 mod retry;
 mod serve;
@@ -66,6 +67,7 @@ pub(super) enum Command {
     Retry(retry::Retry),
     Explain(explain::Explain),
     Plan(plan::Plan),
+    Quote(quote::Quote),
     Replay(replay::Replay),
     Machines(machines::Machines),
     Machine(machine::Machine),
@@ -118,6 +120,7 @@ impl Command {
             Self::Retry(command) => on_this_thread(command.run(ctx)),
             Self::Explain(command) => on_this_thread(command.run(ctx)),
             Self::Plan(command) => on_this_thread(command.run(ctx)),
+            Self::Quote(command) => on_this_thread(command.run(ctx)),
             Self::Replay(command) => command.run(ctx),
             Self::Machines(command) => on_this_thread(command.run(ctx)),
             Self::Machine(command) => on_this_thread(command.run(ctx)),

@@ -50,11 +50,7 @@ pub(crate) struct Submit {
 
 impl Submit {
     pub(crate) async fn run(self, ctx: &Context) -> Outcome {
-        let mut document = read(&self.file)?;
-        let asked = self.project.as_deref();
-        if let Some(project) = asked.or_else(|| ctx.environment.get("DORMOUSE_PROJECT")) {
-            document = with_project(document, project, asked.is_some())?;
-        }
+        let document = document(ctx, &self.file, self.project.as_deref())?;
         let client = ctx.client()?;
         let posted = post(&client, document, self.idempotency_key.as_deref()).await;
         let accepted = posted.map_err(|error| named(error, &self.file))?;
@@ -63,6 +59,15 @@ impl Submit {
                 .note("this was accepted before; nothing new is queued");
         }
         follow::accepted(ctx, &client, &accepted, self.follow).await
+    }
+}
+
+/// The document of a file, with the project that was asked for or the environment names.
+pub(super) fn document(ctx: &Context, file: &Path, asked: Option<&str>) -> Result<String, Report> {
+    let document = read(file)?;
+    match asked.or_else(|| ctx.environment.get("DORMOUSE_PROJECT")) {
+        Some(project) => with_project(document, project, asked.is_some()),
+        None => Ok(document),
     }
 }
 
@@ -127,7 +132,7 @@ fn with_project(document: String, project: &str, is_explicit: bool) -> Result<St
 }
 
 /// Problems with the file's name, as compilers tell them.
-fn named(error: CallError, file: &Path) -> Report {
+pub(super) fn named(error: CallError, file: &Path) -> Report {
     let mut report = Report::from(error);
     for problem in &mut report.problems {
         problem

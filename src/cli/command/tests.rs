@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{apply, build, builds, cost, events, explain, image, images, machine, machines};
-use super::{pipeline, pipelines, plan, policies, policy, token};
+use super::{pipeline, pipelines, plan, policies, policy, quote, token};
 use crate::cli::output::{Format, Output, Paper};
 use crate::model::Timestamp;
 
@@ -347,6 +347,30 @@ fn cost_reports() {
 }
 
 #[test]
+fn quotes() {
+    let time = |low: u64, likely: u64, high: u64| json!({ "low_millis": low, "likely_millis": likely, "high_millis": high });
+    let amount = |micros: i64| json!({ "micro_usd": micros, "text": "$" });
+    let money = |low: i64, likely: i64, high: i64| json!({ "low": amount(low), "likely": amount(likely), "high": amount(high) });
+    let quote = view(json!({
+        "at": "2026-11-21T08:05:00Z",
+        "builds": [
+            { "name": "test (3.12)", "place": "launches debian-12 on small on-demand",
+              "price": { "micro_usd_per_hour": 41_600, "text": "$" },
+              "start": time(30_000, 40_000, 60_000), "run": time(90_000, 100_000, 180_000),
+              "basis": "12 build(s) before", "cost": money(1_400, 1_600, 2_800) },
+            { "name": "docs", "place": "on debian-12, after test (3.12)", "price": null,
+              "start": time(120_000, 140_000, 240_000), "run": time(0, 3_600_000, 3_600_000),
+              "basis": "no history: its timeout of 1h", "cost": money(0, 41_600, 41_600) },
+        ],
+        "took": time(120_000, 3_740_000, 3_840_000), "cost": money(1_400, 43_200, 44_400),
+        "idle": money(3_466, 3_466, 3_466), "launches": 1,
+        "held_by": ["budget \"month\" of policy \"web\" has $0.01 of $5 left"],
+        "notes": ["idle time is paid for only if nobody else has builds by then"],
+    }));
+    insta::assert_snapshot!(quote::draw(&quote, output(WIDE)));
+}
+
+#[test]
 fn plans_explanations_and_events() {
     let plan = view(json!({
         "at": "2026-11-21T08:05:00Z",
@@ -358,9 +382,17 @@ fn plans_explanations_and_events() {
     let explanation = view(json!({
         "build": "bld_01jd3x9k2v6q8w4e5r7t9y1s3f", "state": "queued",
         "summary": "It waits for a machine.", "next": "A machine of debian-12 is idle in about 20 s.",
+        "waits_for": "capacity", "next_try": "2026-11-21T08:06:30Z", "ahead": 2,
+        "remedies": [{ "effect": "gives it up",
+                       "command": "dormouse cancel bld_01jd3x9k2v6q8w4e5r7t9y1s3f" }],
         "images": [
             { "image": "debian-12", "rank": 1,
-              "price": { "micro_usd_per_hour": 41_600, "text": "$" }, "verdict": "1 machine is busy" },
+              "price": { "micro_usd_per_hour": 41_600, "text": "$" }, "verdict": "1 machine is busy",
+              "shapes": [{ "shape": "small", "zone": "us-east-1a", "market": "spot",
+                           "price": { "micro_usd_per_hour": 41_600, "text": "$" }, "rank": null,
+                           "verdict": "it had no capacity; tried again at 2026-11-21T08:06:30Z" }],
+              "machines": [{ "machine": "vm_01jd3x9k2v6q8w4e5r7t9y1s3f", "state": "busy",
+                             "rank": null, "verdict": "it runs as many builds as it may" }] },
             { "image": "alpine-3", "rank": null, "price": null, "verdict": "python is 3.11, not >=3.12" },
         ],
     }));

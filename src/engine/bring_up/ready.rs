@@ -60,7 +60,7 @@ impl Engine {
                 let error = match self.connect_with(keys, *endpoint).await {
                     Ok(session) => match session.prepare(lease).await {
                         Ok(usage) => {
-                            self.check_room(boot, usage)?;
+                            self.check_disk(boot, usage)?;
                             return Ok((*endpoint, session));
                         }
                         Err(error) => NoSession::Remote(error),
@@ -81,7 +81,7 @@ impl Engine {
 
     /// A machine that comes up without room would fail its first build. Its memory is looked at after
     /// builds only: what still starts at boot takes some, and gives it back.
-    fn check_room(&self, boot: &Boot, usage: Usage) -> Result<(), NotUp> {
+    fn check_disk(&self, boot: &Boot, usage: Usage) -> Result<(), NotUp> {
         let rest_at = self.books().terms(&boot.image.name).rest_at;
         let usage = Usage {
             memory: None,
