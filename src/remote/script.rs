@@ -30,12 +30,9 @@ static RUNNER_NAME: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Says `ready` and how full the machine is: disk, inodes, memory, in percent. The runner is read in
-/// a shell of its own, for the one that says this serves the first build.
-const READY: &str = r#"(
-  . "./.dormouse/@NAME@"
-  dm_room
-  echo "ready $dm_disk $dm_inodes $dm_memory"
-) || exit 73
+/// a shell of its own, which is over by then, for the one that says this serves the first build.
+const READY: &str = r#"dm_full=$(. "./.dormouse/@NAME@" && dm_room && echo "$dm_disk $dm_inodes $dm_memory") || exit 73
+echo "ready $dm_full"
 "#;
 
 /// Puts the runner on the machine and starts its lease, if one is given; prints `ready` and how full
