@@ -102,6 +102,7 @@ impl Maker {
             requires: [].into(),
             image: None,
             fresh: false,
+            deadline: None,
             needs: Vec::new(),
             steps: ["fetch", "compile", "test"].map(step).to_vec(),
             env: [("CI".to_owned(), "true".to_owned())].into(),
@@ -154,6 +155,10 @@ impl Maker {
             asleep_usd_micro_per_hour: Rate::default(),
             launch: None,
             tariff: None,
+            project: None,
+            at_most: None,
+            billing: dormouse::model::Billing::default(),
+            boot: None,
             launched_for: None,
             state: MachineState::Idle {
                 instance: InstanceId("i-1".to_owned()),
@@ -215,7 +220,8 @@ impl Life {
         let busy = MachineState::Busy {
             instance,
             endpoint,
-            claim,
+            claims: claim.into(),
+            ends: None,
         };
         self.machine.enter(busy, self.at)?;
         Ok(vec![

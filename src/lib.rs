@@ -10,16 +10,17 @@
 //! | floor | rooms | what they do |
 //! |---|---|---|
 //! | 0 | [`model`] | nouns and their legal transitions: plain data |
-//! | 1 | [`spec`], [`matching`], [`planner`], [`ledger`] | decide: pure functions of values |
+//! | 1 | [`spec`], [`matching`], [`policy`], [`forecast`], [`planner`], [`ledger`] | decide: pure functions of values |
 //! | 2 | [`clock`], [`config`], [`provider`], [`store`], [`remote`], [`logs`] | ports: one outside system each |
-//! | 3 | [`engine`] | the only place where decisions meet effects |
-//! | 4 | [`api`] | translates for clients; decides nothing |
-//! | 5 | [`app`], [`cli`], [`mod@bench`] | composition root; one file per command; measurements |
+//! | 3 | [`books`] | everything that is not over, and the only ways it changes; no effects |
+//! | 4 | [`engine`], [`simulate`] | the only place where decisions meet effects; the same decisions on virtual time |
+//! | 5 | [`api`] | translates for clients; decides nothing |
+//! | 6 | [`app`], [`cli`], [`mod@bench`] | composition root; one file per command; measurements |
 //!
 //! # Life of a build
 //! A pipeline document is expanded by [`spec`] into builds, which the [`engine`] commits as `queued`
-//! rows. A pass of the [`planner`] over a snapshot binds each to an idle machine, to one that is
-//! coming, or to a new launch on the cheapest image that fits ([`matching`]). The decision is
+//! rows. A pass of the [`planner`] over a snapshot binds each to a machine that is up and has room, to
+//! one that is coming, or to a new launch on the cheapest image that fits ([`matching`]). The decision is
 //! audited, committed, and only then carried out: the [`provider`] launches, [`remote`] connects with
 //! pinned keys and starts the build detached, its log comes home into [`logs`] from a byte offset, and
 //! its end is committed together with the last of its log and its [`ledger`] entries. The machine goes
@@ -36,8 +37,8 @@
 //!    id is the idempotency token. An ambiguous answer means "may exist" until a listing settles it.
 //! 6. A machine leaves the books only on proof: terminated, or absent from repeated complete
 //!    listings. Instances without our tag, and machines on hold, are never touched.
-//! 7. Only an idle machine, or one that is coming without a build, is bound; only one without a build
-//!    is drained. A build is bound to a specific machine at decision time, so that no later pass
+//! 7. Only a machine that is idle, coming, or busy with fewer builds than its image and policy allow
+//!    side by side, is bound; only one without a build is drained. A build is bound to a specific machine at decision time, so that no later pass
 //!    launches for it again.
 //! 8. Limits are checked and taken in the pass that records the launch. A failed launch cools its
 //!    image down and uses up an attempt of its build; it never counts as capacity.
@@ -45,7 +46,7 @@
 //!    attempt; a lost machine requeues it.
 //! 10. Log bytes at home are a prefix of the bytes on the machine (step markers taken out) at every
 //!     instant, and all of them at the end. `finished` shows only after the last byte is stored.
-//! 11. Empty queue: zero machines within the idle timeout plus one sweep. With the orchestrator dead,
+//! 11. Empty queue and no warm floor: zero machines within the idle timeout plus one sweep. With the orchestrator dead,
 //!     every machine powers itself off when its lease runs out.
 //! 12. Build cost plus overhead equals machine cost, exactly. Entries are appended.
 //! 13. State changes happen in one function per entity and, in the store, by compare-and-set; each
@@ -56,16 +57,20 @@
 pub mod api;
 pub mod app;
 pub mod bench;
+pub mod books;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod forecast;
 pub mod ledger;
 pub mod logs;
 pub mod matching;
 pub mod model;
 pub mod planner;
+pub mod policy;
 pub mod provider;
 pub mod remote;
+pub mod simulate;
 pub mod spec;
 pub mod store;

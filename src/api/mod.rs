@@ -28,6 +28,7 @@
 //! | `DELETE /images/{name}` | A | [`view::ImageView`] |
 //! | `POST /images/{name}/verify` | A | 201 [`view::AcceptedView`] |
 //! | `GET /policies` | R | page of [`view::PolicyView`] |
+//! | `GET /policies/effective?project=&image=&labels=&priority=` | R | [`view::EffectiveView`] |
 //! | `POST /apply` [`view::ApplyRequest`] | A | [`view::ApplyResponse`] |
 //! | `GET /plan` | R | [`view::PlanView`] |
 //! | `GET /events?after=&limit=&subject=` | R | [`view::EventPage`] |

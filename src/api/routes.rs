@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::frame::frame;
 use super::handlers::{
-    builds, catalogue, events, log_stream, logs, machines, pipelines, planning, service, tokens,
+    budgets, builds, catalogue, events, log_stream, logs, machines, pipelines, planning, policies,
+    service, tokens,
 };
 use super::limits::MAX_BODY_BYTES;
 use super::state::ApiState;
@@ -45,8 +46,11 @@ fn reader_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(catalogue::list_images))
         .routes(routes!(catalogue::show_image))
         .routes(routes!(catalogue::list_policies))
+        .routes(routes!(policies::show_effective))
         .routes(routes!(planning::show_plan))
+        .routes(routes!(planning::record_plan))
         .routes(routes!(planning::report_cost))
+        .routes(routes!(budgets::list_budgets))
         .routes(routes!(events::list_events))
         .routes(routes!(events::stream_events))
         .routes(routes!(tokens::who_am_i))
@@ -66,6 +70,7 @@ fn submitter_routes() -> OpenApiRouter<ApiState> {
 fn admin_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::default()
         .routes(routes!(machines::end_machine))
+        .routes(routes!(budgets::approve_budget))
         .routes(routes!(catalogue::remove_image))
         .routes(routes!(catalogue::verify_image))
         .routes(routes!(catalogue::apply))

@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiParts, ApiState, AuthMode, Ended};
+use crate::books::FailureBudget;
 use crate::clock::{Clock, IdSource, SystemClock};
 use crate::config::{Authentication, Config};
-use crate::engine::{Desk, Engine, FailureBudget, FrontDesk, Parts, Settings};
+use crate::engine::{Desk, Engine, FrontDesk, Parts, Settings};
 #[cfg(feature = "ec2")]
 use crate::logs::Bucket;
 use crate::logs::Logs;
@@ -24,6 +25,7 @@ use crate::spec::PipelineLimits;
 use crate::store::{SqliteStore, Store};
 
 use super::log_source::RoomSource;
+use super::plan_folder::PlanFolder;
 use super::providers::providers;
 
 /// How often to look whether the engine is ready: it takes milliseconds.
@@ -80,6 +82,7 @@ impl House {
             logs: logs.clone(),
             clock: Arc::clone(&clock),
             ids,
+            passes: Arc::new(PlanFolder::open(directory, config.engine.record_plans)?),
             settings: settings(&config),
         });
         Ok(Self {

@@ -4,6 +4,7 @@
 mod demo;
 mod house;
 mod log_source;
+mod plan_folder;
 mod providers;
 mod serve;
 #[cfg(feature = "ec2")]

@@ -223,6 +223,7 @@ fn spec(pipeline: &Pipeline, place: u32, steps: &[&str]) -> BuildSpec {
         requires: BTreeMap::new(),
         image: None,
         fresh: false,
+        deadline: None,
         needs: Vec::new(),
         steps: steps
             .iter()

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::model::{BuildId, MachineId, Market, Rate, Span, Timestamp};
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView, Phase,
-    QueueKey, Snapshot, audit, plan,
+    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Meter, OfferingView,
+    Phase, QueueKey, Snapshot, audit, plan,
 };
 
 use super::host::Stopwatch;
@@ -73,8 +73,8 @@ fn house(options: &Options) -> Snapshot {
         images: (0..options.images).map(image).collect(),
         limits: vec![Limit {
             name: "default".to_owned(),
-            images: None,
-            machines: options.machines + options.machines / 2,
+            machines: Some(options.machines + options.machines / 2),
+            ..Limit::default()
         }],
         ..Snapshot::default()
     };
@@ -126,6 +126,7 @@ fn image(id: u32) -> ImageView {
         max_builds: u32::MAX,
         offerings: vec![OfferingView {
             price: Rate::from_micros_per_hour(10_000),
+            vcpus: 1,
             market: Market::OnDemand,
             available_after: None,
             zone: 0,
@@ -143,6 +144,7 @@ fn machine(id: u32, options: &Options) -> MachineView {
         market: Market::OnDemand,
         offering: Some(0),
         is_interrupted: false,
+        project: None,
         phase: match id % 3 {
             0 => Phase::Idle(NOW - Span::from_secs(u64::from(id % 500))),
             1 => Phase::Busy,
@@ -150,6 +152,9 @@ fn machine(id: u32, options: &Options) -> MachineView {
         },
         created_at: NOW - Span::from_secs(3_600),
         builds_done: id % 20,
+        claims: u32::from(!id.is_multiple_of(3)),
+        free: u32::from(id.is_multiple_of(3)),
         held_until: None,
+        meter: Meter::default(),
     }
 }

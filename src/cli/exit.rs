@@ -38,7 +38,7 @@ const TABLE: [(Exit, u8, &str); 9] = [
     (
         Exit::Failure,
         1,
-        "a build failed, or was skipped after one that did; an image is not as claimed",
+        "a build failed, ran out of budget, or was skipped after one that did; an image is not as claimed",
     ),
     (
         Exit::Usage,
@@ -82,7 +82,7 @@ impl Exit {
     pub(super) const fn of_result(result: ResultWord) -> Self {
         match result {
             ResultWord::Success => Self::Success,
-            ResultWord::Failure | ResultWord::Skipped => Self::Failure,
+            ResultWord::Failure | ResultWord::Skipped | ResultWord::OverBudget => Self::Failure,
             ResultWord::InfraFailure => Self::InfraFailure,
             ResultWord::Canceled => Self::Canceled,
             ResultWord::TimedOut => Self::TimedOut,

@@ -174,6 +174,7 @@ fn engine(reader: &mut Reader) -> Option<EngineConfig> {
     let launch_failures = reader.read(&settings::LAUNCH_FAILURES);
     let launch_failure_cost = reader.read(&settings::LAUNCH_FAILURE_COST);
     let spot_interruptions = reader.read(&settings::SPOT_INTERRUPTIONS);
+    let record_plans = reader.read(&settings::RECORD_PLANS);
     Some(EngineConfig {
         sweep_interval: sweep_interval?,
         lease: lease?,
@@ -184,6 +185,7 @@ fn engine(reader: &mut Reader) -> Option<EngineConfig> {
         launch_failures: launch_failures?,
         launch_failure_cost: launch_failure_cost?,
         spot_interruptions: spot_interruptions?,
+        record_plans: record_plans?,
     })
 }
 

@@ -390,6 +390,17 @@ pub(super) static SPOT_INTERRUPTIONS: Setting<Count> = Setting {
     doc: "Interruptions of an image within 10 minutes after which it is on-demand for a while.",
 };
 
+/// `engine.record_plans`
+pub(super) static RECORD_PLANS: Setting<Count> = Setting {
+    key: "engine.record_plans",
+    kind: Count {
+        min: 0,
+        max: 10_000,
+    },
+    default: Default::Text("0"),
+    doc: "Passes of the planner that did something, kept for `dormouse replay`; unsound ones always are.",
+};
+
 /// `pipelines.timeout`
 pub(super) static TIMEOUT: Setting<Length> = Setting {
     key: "pipelines.timeout",

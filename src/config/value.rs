@@ -276,6 +276,8 @@ pub struct EngineConfig {
     pub launch_failure_cost: Money,
     /// Interruptions of one image within 10 minutes after which it is on-demand for a while.
     pub spot_interruptions: u32,
+    /// Passes of the planner that are kept.
+    pub record_plans: u32,
 }
 
 /// What pipelines get when their document does not say.

@@ -3,16 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::ledger;
-use crate::model::{
-    Category, EventKind, IllegalTransition, MachineId, MachineState, Outcome, Reason, Subject,
-};
+use crate::books::boot_failed;
+use crate::model::MachineId;
 use crate::provider::Instance;
 
-use super::bring_up::{NotUp, is_coming};
-use super::draft::Draft;
+use super::bring_up::NotUp;
 use super::engine::Engine;
-use super::outcome::{MachineAfter, end_attempt};
 
 impl Engine {
     /// The instance of a machine on its way up has ended.
@@ -33,29 +29,7 @@ impl Engine {
         let console = self.console(id).await;
         let budget = self.parts.settings.failure_budget;
         let written = self
-            .write_durably(|draft| {
-                let Some(machine) = draft.books.machines.get(&id) else {
-                    return Ok(());
-                };
-                // What is billed already was for what it did before it slept.
-                let cost = ledger::cost_at(machine, draft.now) - machine.billed;
-                let (image, state) = (machine.image.clone(), machine.state.clone());
-                if !is_coming(&state) {
-                    return Ok(());
-                }
-                if let Some(console) = console {
-                    let build = state.claim().map(|(build, _)| Subject::Build(build));
-                    for subject in build.into_iter().chain([Subject::Machine(id)]) {
-                        draft.event(subject, EventKind::MachineNote, console.clone());
-                    }
-                }
-                give_up(draft, id, &state, &why)?;
-                let failure = (draft.now, cost);
-                if let Some(note) = draft.books.launch_failed(&image, failure, budget) {
-                    draft.event(Subject::Image(image), EventKind::ImageNote, note);
-                }
-                Ok(())
-            })
+            .write_durably(|draft| boot_failed(draft, id, &why, console, budget))
             .await;
         if written.is_ok() {
             self.nudge();
@@ -87,26 +61,4 @@ impl Engine {
         let last = lines.get(lines.len().saturating_sub(LINES)..)?;
         (!last.is_empty()).then(|| format!("the machine's console ends with:\n{}", last.join("\n")))
     }
-}
-
-/// Ends the attempt that waits for a machine that does not come up, and begins its end.
-fn give_up(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    state: &MachineState,
-    why: &str,
-) -> Result<(), IllegalTransition> {
-    let reason = Reason::BootFailed(why.to_owned());
-    if let Some((_, attempt)) = state.claim() {
-        let outcome = Outcome::Infrastructure(why.to_owned());
-        return end_attempt(draft, attempt, &outcome, why, MachineAfter::Drain(reason));
-    }
-    if is_coming(state) {
-        let instance = state.instance().cloned();
-        let message = reason.sentence();
-        let next = MachineState::Draining { instance, reason };
-        draft.enter_machine(id, next, Some((Category::Boot, None)))?;
-        draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
-    }
-    Ok(())
 }

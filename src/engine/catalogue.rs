@@ -1,19 +1,17 @@
 //! Changes the catalogue and the policies: versioned rows, current at once.
 
-use std::sync::Arc;
-
-use crate::model::{EventKind, Image, ImageSpec, ImageState, Policy, PolicySpec, Subject};
+use crate::books::{Applied, Draft, apply_image, apply_policy, retire};
+use crate::model::{EventKind, Image, ImageSpec, ImageState, PolicySpec, Subject};
 use crate::spec::{self, Problem};
 
-use super::desk::{Applied, ApplyError, Declaration, DeskError};
-use super::draft::Draft;
+use super::desk::{ApplyError, Declaration, DeskError};
 use super::engine::{Engine, Fault};
 use super::intake::{desk_error, not_found};
 
 /// A declaration that was read without a problem.
 enum Parsed {
     Image(String, Box<ImageSpec>),
-    Policy(String, PolicySpec),
+    Policy(String, Box<PolicySpec>),
 }
 
 impl Engine {
@@ -33,6 +31,7 @@ impl Engine {
                 Ok(applied)
             })
             .await;
+        self.count_spent().await?;
         self.nudge();
         self.resolve_nudge.notify_one();
         applied.map_err(|fault| match fault {
@@ -90,7 +89,7 @@ impl Engine {
             }
             Declaration::Policy(text) => {
                 let (name, spec) = spec::parse_policy(text)?;
-                Ok(Parsed::Policy(name, spec))
+                Ok(Parsed::Policy(name, Box::new(spec)))
             }
         }
     }
@@ -142,72 +141,6 @@ fn whole_document(message: String) -> Problem {
 fn apply(draft: &mut Draft<'_>, parsed: Parsed) -> Applied {
     match parsed {
         Parsed::Image(name, spec) => apply_image(draft, name, *spec),
-        Parsed::Policy(name, spec) => apply_policy(draft, name, spec),
+        Parsed::Policy(name, spec) => apply_policy(draft, name, *spec),
     }
-}
-
-fn apply_image(draft: &mut Draft<'_>, name: String, spec: ImageSpec) -> Applied {
-    let current = draft.books.image(&name).cloned();
-    if let Some(same) = current.as_ref().filter(|current| current.spec == spec) {
-        return Applied::Unchanged {
-            name,
-            version: same.version,
-        };
-    }
-    if let Some(current) = current {
-        retire(draft, &current, ImageState::Superseded);
-    }
-    let version = draft.books.next_image_version(&name);
-    let applied_at = draft.now;
-    let state = ImageState::Active;
-    draft.insert_image(Image {
-        name: name.clone(),
-        version,
-        state,
-        spec,
-        applied_at,
-        rev: 0,
-    });
-    draft.books.try_anew(&name);
-    let message = format!("version {version} is current");
-    draft.event(
-        Subject::Image(name.clone()),
-        EventKind::ImageApplied,
-        message,
-    );
-    Applied::Changed { name, version }
-}
-
-fn retire(draft: &mut Draft<'_>, image: &Arc<Image>, state: ImageState) -> Image {
-    let read = image.rev;
-    let mut retired = Image::clone(image);
-    retired.state = state;
-    retired.rev += 1;
-    draft.update_image(retired.clone(), read);
-    retired
-}
-
-fn apply_policy(draft: &mut Draft<'_>, name: String, spec: PolicySpec) -> Applied {
-    let current = draft.books.policies.get(&name);
-    if let Some(same) = current.filter(|current| current.spec == spec) {
-        return Applied::Unchanged {
-            name,
-            version: same.version,
-        };
-    }
-    let version = current.map_or(1, |current| current.version + 1);
-    draft.insert_policy(Policy {
-        name: name.clone(),
-        version,
-        spec,
-        applied_at: draft.now,
-        rev: 0,
-    });
-    let message = format!("version {version} is current");
-    draft.event(
-        Subject::Policy(name.clone()),
-        EventKind::PolicyApplied,
-        message,
-    );
-    Applied::Changed { name, version }
 }

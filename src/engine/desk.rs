@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use crate::books::{Applied, Approval, BudgetReport};
 use crate::model::{
     Build, BuildId, Image, Machine, MachineId, Pipeline, PipelineId, Policy, Token, TokenRole,
 };
-use crate::planner::{Explanation, PlanReport};
+use crate::planner::{Explanation, PlanReport, RecordedPass};
 use crate::spec::Problem;
 use crate::store::StoreError;
 
@@ -40,25 +41,6 @@ pub enum Declaration {
     Image(String),
     /// A policy file's text.
     Policy(String),
-}
-
-/// What applying one declaration did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Applied {
-    /// The stored version says the same already.
-    Unchanged {
-        /// Its name.
-        name: String,
-        /// Its version.
-        version: u32,
-    },
-    /// It is now current.
-    Changed {
-        /// Its name.
-        name: String,
-        /// Its version.
-        version: u32,
-    },
 }
 
 /// One capability of a verified image.
@@ -138,8 +120,14 @@ pub trait Desk: Send + Sync + std::fmt::Debug {
     /// Where the prices of images come from and of when they are, by image; images whose files say
     /// their prices are not in it.
     async fn price_sources(&self) -> Result<BTreeMap<String, String>, DeskError>;
+    /// A pass of the planner made now, with all that goes into it; nothing of it is carried out.
+    async fn record_plan(&self) -> Result<RecordedPass, DeskError>;
     /// What the planner would do now.
     async fn plan(&self) -> Result<PlanReport, DeskError>;
+    /// How all budgets stand.
+    async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError>;
+    /// Adds to a budget's amount for its present window.
+    async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError>;
     /// Why a build stands where it stands.
     async fn explain(&self, id: BuildId) -> Result<Explanation, DeskError>;
 

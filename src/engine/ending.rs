@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use backoff::backoff::Backoff;
 
-use crate::model::{
-    Category, Change, EventKind, InstanceId, MachineId, MachineState, Span, Subject, Timestamp,
-};
+use crate::books::gone;
+use crate::model::{InstanceId, MachineId, MachineState, Span, Timestamp};
 use crate::provider::{AbsenceProof, InstanceState, Origin, Provider, ProviderError};
 
 use super::engine::Engine;
@@ -117,29 +116,7 @@ impl Engine {
     }
 
     async fn machine_gone(&self, id: MachineId) {
-        let written = self.write_durably(|draft| {
-            let Some(machine) = draft.books.machines.get(&id) else {
-                return Ok(());
-            };
-            let MachineState::Draining { reason, instance } = &machine.state else {
-                return Ok(());
-            };
-            let (reason, has_instance) = (reason.clone(), instance.is_some());
-            // Its launch is settled, or was never recorded.
-            if !has_instance && draft.books.capacity.skills(&machine.provider).fleet {
-                draft.waive(id);
-            }
-            draft.enter_machine(
-                id,
-                MachineState::Gone { reason },
-                Some((Category::Drain, None)),
-            )?;
-            draft.record(Change::DeleteMachineKeys(id));
-            let cost = draft.last_cost(id);
-            let message = format!("proved gone; it cost {cost} in all");
-            draft.event(Subject::Machine(id), EventKind::MachineGone, message);
-            Ok(())
-        });
+        let written = self.write_durably(|draft| gone(draft, id));
         // On a fault the state is loaded anew, and the machine is ended again from there.
         if written.await.is_ok() {
             self.nudge();

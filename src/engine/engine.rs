@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::{Books, Draft, FailureBudget};
 use crate::clock::{Clock, IdSource};
 use crate::logs::Logs;
 use crate::model::{AttemptId, IllegalTransition, MachineId, Money, Span};
@@ -17,12 +18,10 @@ use crate::remote::{Remote, Session};
 use crate::spec::PipelineLimits;
 use crate::store::{Store, StoreError};
 
-use super::books::Books;
 use super::bring_up::KEY_CHANGES;
-use super::capacity::FailureBudget;
-use super::draft::Draft;
 use super::journal::{self, Pending, Waiting, Watch};
 use super::launcher::Gathering;
+use super::passes::PassLog;
 
 /// What the engine is made of; the composition root chooses the concrete types.
 #[derive(Debug, Clone)]
@@ -39,6 +38,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Fresh identities and key seeds.
     pub ids: Arc<IdSource>,
+    /// Where passes of the planner are kept.
+    pub passes: Arc<dyn PassLog>,
     /// The operator's settings.
     pub settings: Settings,
 }
@@ -264,13 +265,13 @@ impl Engine {
     }
 
     /// Changes the books and lets the commit go its way; its failure ends the epoch.
-    pub(super) fn write_soon(
+    pub(super) fn write_soon<R>(
         &self,
-        change: impl FnOnce(&mut Draft<'_>) -> Result<(), IllegalTransition>,
-    ) -> Result<(), Fault> {
-        let ((), pending) = self.write(change)?;
+        change: impl FnOnce(&mut Draft<'_>) -> Result<R, IllegalTransition>,
+    ) -> Result<R, Fault> {
+        let (result, pending) = self.write(change)?;
         self.leave(pending);
-        Ok(())
+        Ok(result)
     }
 
     /// Lets a commit go its way; its failure ends the epoch.

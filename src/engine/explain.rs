@@ -1,10 +1,10 @@
 //! Says why a build stands where it stands, and what happens next.
 
+use crate::books::Books;
 use crate::matching;
 use crate::model::{Build, BuildId, BuildState, Image, MachineState, Span, Timestamp};
-use crate::planner::{self, Explanation, ImageVerdict};
+use crate::planner::{self, Explanation, ImageVerdict, MachineView, Phase};
 
-use super::books::Books;
 use super::desk::DeskError;
 use super::engine::Engine;
 use super::intake::not_found;
@@ -165,17 +165,8 @@ fn what_helps(books: &Books, why: &planner::Blocked) -> String {
         planner::Blocked::NoImage => {
             "Nothing, until an image that fits is applied (`dormouse apply`).".to_owned()
         }
-        planner::Blocked::Limit(place) => {
-            let name = books
-                .snapshot
-                .limits
-                .get(*place)
-                .map_or("", |limit| limit.name.as_str());
-            format!(
-                "It gets the next machine that fits and becomes free; more at once: raise \
-                 limits.machines of policy {name:?} (`dormouse apply`)."
-            )
-        }
+        planner::Blocked::Limit(reached) => more_room(books, *reached),
+        planner::Blocked::Budget(no_room) => more_money(books, no_room),
         planner::Blocked::Paused(_, planner::Paused { until, .. })
         | planner::Blocked::Backoff(until) => {
             format!("The next try is at {until}; `dormouse events` shows what failed.")
@@ -191,6 +182,41 @@ fn what_helps(books: &Books, why: &planner::Blocked) -> String {
             )
         }
     }
+}
+
+fn more_room(books: &Books, reached: planner::Reached) -> String {
+    let limit = books.snapshot.limits.get(reached.limit);
+    let name = limit.map_or("", |limit| limit.name.as_str());
+    let (what, knob) = match reached.quota {
+        planner::Quota::Machines => ("the next machine that fits and becomes free", "machines"),
+        planner::Quota::Vcpus => ("the next machine that fits and becomes free", "vcpus"),
+        planner::Quota::Cost => (
+            "the next machine that fits and becomes free",
+            "cost_per_hour",
+        ),
+        planner::Quota::Builds => ("its turn when one of the builds that run ends", "builds"),
+        planner::Quota::Launches => (
+            "the next machine that fits and becomes free, or one that is launched then",
+            "launches_per_hour",
+        ),
+    };
+    format!(
+        "It gets {what}; more at once: raise limits.{knob} of policy {name:?} (`dormouse apply`)."
+    )
+}
+
+fn more_money(books: &Books, no_room: &planner::NoRoom) -> String {
+    let Some(budget) = books.snapshot.budgets.get(no_room.budget) else {
+        return "`dormouse budgets` shows how budgets stand.".to_owned();
+    };
+    let when = match no_room.until {
+        Some(until) => format!("It is looked at again when builds end, and at {until}"),
+        None => "It is looked at again when builds end".to_owned(),
+    };
+    format!(
+        "{when}; more: `dormouse budget approve {}/{} --amount ...`, or raise it (`dormouse apply`).",
+        budget.policy, budget.name
+    )
 }
 
 fn bound(
@@ -267,9 +293,23 @@ fn machines_words(books: &Books, image: &str) -> String {
     if tally.is_empty() {
         return "can build it; no machine is up".to_owned();
     }
+    let on_busy = |machine: &&MachineView| machine.phase == Phase::Busy;
+    let index = books
+        .snapshot
+        .images
+        .iter()
+        .position(|view| view.name == image);
+    let of_image = books.snapshot.machines.values().filter(on_busy);
+    let of_image = of_image.filter(|machine| Some(machine.image.0) == index);
+    let room: u32 = of_image.map(|machine| machine.free).sum();
     let words: Vec<String> = tally
         .iter()
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
-    format!("can build it; machines: {}", words.join(", "))
+    let room = match room {
+        0 => String::new(),
+        1 => "; there is room for one more build beside others".to_owned(),
+        room => format!("; there is room for {room} more builds beside others"),
+    };
+    format!("can build it; machines: {}{room}", words.join(", "))
 }

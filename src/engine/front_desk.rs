@@ -6,15 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
+use crate::books::{Applied, Approval, BudgetReport};
 use crate::model::{
     Build, BuildId, BuildResult, Change, Image, Machine, MachineId, PipelineId, Policy, Secret,
     Token, TokenId, TokenRole,
 };
-use crate::planner::{self, Explanation, PlanReport};
+use crate::planner::{self, Explanation, PlanReport, RecordedPass};
 
-use super::desk::{
-    Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,
-};
+use super::desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use super::engine::Engine;
 use super::intake::{desk_error, hex, not_found};
 
@@ -152,12 +151,32 @@ impl Desk for FrontDesk {
         Ok(sources.collect())
     }
 
+    async fn record_plan(&self) -> Result<RecordedPass, DeskError> {
+        let now = self.engine.parts.clock.now();
+        let snapshot = self.engine.books().snapshot.clone();
+        let mut ids = Vec::new();
+        let plan = planner::plan(&snapshot, now, &mut || {
+            let id = self.engine.parts.ids.bits(now);
+            ids.push(id);
+            id
+        });
+        Ok(RecordedPass::new(&snapshot, now, &ids, &plan))
+    }
+
     async fn plan(&self) -> Result<PlanReport, DeskError> {
         let now = self.engine.parts.clock.now();
         let books = self.engine.books();
         let mut fresh = || self.engine.parts.ids.bits(now);
         let plan = planner::plan(&books.snapshot, now, &mut fresh);
         Ok(planner::render(&books.snapshot, &plan, now))
+    }
+
+    async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError> {
+        self.engine.budget_reports().await
+    }
+
+    async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError> {
+        self.engine.approve(approval, who).await
     }
 
     async fn explain(&self, id: BuildId) -> Result<Explanation, DeskError> {

@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::books::{insert, row};
 use crate::matching::{self, Matches};
 use crate::model::{
-    Build, BuildId, BuildResult, BuildSpec, BuildState, Change, EventKind, Pipeline, PipelineId,
-    Requirements, Subject, Timestamp,
+    Build, BuildId, BuildResult, BuildState, Pipeline, PipelineId, Requirements, Timestamp,
 };
 use crate::spec::{self, BuildDraft, PipelineDraft, Problem};
 use crate::store::{BuildFilter, Page};
 
 use super::desk::{Accepted, DeskError, Submission};
-use super::draft::Draft;
 use super::engine::{Engine, Fault};
 
 /// Builds without a result that are taken at most: each costs about a kilobyte of memory here, and a
@@ -266,62 +264,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn row(pipeline: &Pipeline, ids: &[BuildId], id: BuildId, draft: BuildDraft) -> Build {
-    let needs: Vec<BuildId> = draft
-        .needs
-        .iter()
-        .filter_map(|place| ids.get(*place).copied())
-        .collect();
-    let state = if needs.is_empty() {
-        BuildState::Queued {
-            since: pipeline.submitted_at,
-            not_before: pipeline.submitted_at,
-        }
-    } else {
-        BuildState::Waiting
-    };
-    let spec = BuildSpec {
-        pipeline: pipeline.id,
-        name: draft.name,
-        project: pipeline.project.clone(),
-        labels: draft.labels,
-        priority: draft.priority,
-        matrix: draft.matrix,
-        requires: draft.requires,
-        image: draft.image,
-        fresh: draft.fresh,
-        needs,
-        steps: draft.steps,
-        env: draft.env,
-        timeout: draft.timeout,
-        max_attempts: draft.max_attempts,
-        log_limit_bytes: draft.log_limit_bytes,
-        submitted_at: pipeline.submitted_at,
-    };
-    Build {
-        id,
-        spec: Arc::new(spec),
-        state,
-        attempts: 0,
-        spared: 0,
-        cancel: None,
-        rev: 0,
-    }
-}
-
-fn insert(draft: &mut Draft<'_>, pipeline: Pipeline, builds: Vec<Build>) {
-    let message = format!(
-        "{} of project {} with {} build(s), by {}",
-        pipeline.name, pipeline.project, pipeline.builds, pipeline.submitted_by
-    );
-    let subject = Subject::Pipeline(pipeline.id);
-    draft.record(Change::InsertPipeline(pipeline));
-    draft.event(subject, EventKind::PipelineSubmitted, message);
-    for build in builds {
-        draft.insert_build(build);
-    }
-}
-
 /// Drafts that repeat `builds`; what they need outside of them is taken as met.
 fn drafts_of(builds: &[Build]) -> Vec<BuildDraft> {
     let places: BTreeMap<BuildId, usize> = builds
@@ -350,6 +292,7 @@ fn draft_of(build: &Build, places: &BTreeMap<BuildId, usize>) -> BuildDraft {
         requires: spec.requires,
         image: spec.image,
         fresh: spec.fresh,
+        deadline: spec.deadline,
         needs: needs.into_iter().collect(),
         steps: spec.steps,
         env: spec.env,

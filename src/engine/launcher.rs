@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError};
 
 use backoff::backoff::Backoff;
 
+use crate::books::{not_launched, record_launch, settle};
 use crate::model::{
     Image, Launch, LaunchId, MachineId, MachineState, Market, Offering, Reason, Span, Timestamp,
 };
@@ -21,7 +22,6 @@ use crate::provider::{
 
 use super::engine::{Engine, Fault};
 use super::retry;
-use super::settlement::{not_launched, record, settle};
 
 /// A launch waits this long for others like it: a submission's builds are planned in one pass, and
 /// a webhook's come within milliseconds.
@@ -213,7 +213,7 @@ impl Engine {
         launch.request = prepared.request;
         let recorded = launch.clone();
         let is_recorded = self
-            .write_durably(|draft| Ok(record(draft, recorded, &order.keys)))
+            .write_durably(|draft| Ok(record_launch(draft, recorded, &order.keys)))
             .await?;
         Ok(if is_recorded {
             Recorded::Launch(launch)

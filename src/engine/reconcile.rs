@@ -4,31 +4,15 @@
 
 use std::sync::Arc;
 
-use crate::model::{
-    Attempt, AttemptId, AttemptState, BuildId, BuildResult, BuildState, Category, Change, Cursor,
-    EventKind, IllegalTransition, Image, Machine, MachineId, MachineKeys, MachineState, Money,
-    Offering, Reason, SleepKind, Span, Subject, Timestamp,
-};
-use crate::planner::{self, Action, ImageIndex, Plan};
+use crate::books::{Effect, Looked, look_at_budgets, record};
+use crate::model::{IllegalTransition, MachineId, MachineKeys, Span, Timestamp};
+use crate::planner::{self, Plan, RecordedPass, Snapshot, Violation};
 use crate::remote::machine_keys;
 
-use super::draft::Draft;
 use super::engine::{Engine, Fault};
-use super::outcome::finish_build;
-use super::sleep::becomes;
 
 /// A pass is made at least this often, whatever was missed.
 const LONGEST_PAUSE: Span = Span::from_secs(5);
-
-/// A recorded decision that is ready to be carried out.
-#[derive(Debug, Clone)]
-enum Effect {
-    BringUp(MachineId),
-    Launch(MachineId, Vec<Offering>),
-    Sleep(MachineId),
-    Drive(AttemptId),
-    End(MachineId),
-}
 
 impl Engine {
     pub(super) async fn plan_loop(self: Arc<Self>) {
@@ -54,15 +38,18 @@ impl Engine {
         let begun = self.parts.clock.now();
         let mut plan = Plan::default();
         let mut violations = Vec::new();
+        let mut looked = Looked::default();
         let (effects, pending) = self.write(|draft| {
-            plan = self.decide(draft);
-            violations = planner::audit(&draft.books.snapshot, &plan, draft.now);
+            draft.books.look_ahead(draft.now);
+            looked = look_at_budgets(draft)?;
+            (plan, violations) = self.decide(&draft.books.snapshot, draft.now);
             if !violations.is_empty() {
                 return Ok(Vec::new());
             }
+            let mut new_keys = |machine| self.new_keys(machine);
             let mut effects = Vec::with_capacity(plan.actions.len());
             for action in &plan.actions {
-                effects.extend(self.record(draft, action)?);
+                effects.extend(record(draft, action, &mut new_keys)?);
             }
             Ok(effects)
         })?;
@@ -71,7 +58,12 @@ impl Engine {
         }
         let took = self.parts.clock.now().since(begun);
         metrics::histogram!("dormouse_plan_seconds").record(took.to_std().as_secs_f64());
-        if effects.is_empty() {
+        metrics::counter!("dormouse_budget_warnings_total").increment(looked.warnings);
+        if let Some(at) = looked.next {
+            plan.wake(at);
+        }
+        let stop = looked.stop;
+        if effects.is_empty() && stop.is_empty() {
             // A build that was bound to a machine on its way up needs nothing to be done, but its
             // commit may fail as any other.
             self.leave(pending);
@@ -83,15 +75,29 @@ impl Engine {
                     for effect in effects {
                         engine.carry_out(effect);
                     }
+                    for attempt in stop {
+                        engine.wake_driver(attempt);
+                    }
                 }
             });
         }
         Ok(plan.wake_at)
     }
 
-    fn decide(&self, draft: &Draft<'_>) -> Plan {
-        let mut fresh = || self.parts.ids.bits(draft.now);
-        planner::plan(&draft.books.snapshot, draft.now, &mut fresh)
+    /// Makes a plan and looks for what is wrong with it.
+    fn decide(&self, snapshot: &Snapshot, now: Timestamp) -> (Plan, Vec<Violation>) {
+        let mut ids = Vec::new();
+        let plan = planner::plan(snapshot, now, &mut || {
+            let id = self.parts.ids.bits(now);
+            ids.push(id);
+            id
+        });
+        let violations = planner::audit(snapshot, &plan, now);
+        let passes = &self.parts.passes;
+        if passes.wants(&plan, violations.is_empty()) {
+            passes.keep(RecordedPass::new(snapshot, now, &ids, &plan));
+        }
+        (plan, violations)
     }
 
     fn carry_out(self: &Arc<Self>, effect: Effect) {
@@ -103,82 +109,6 @@ impl Engine {
             Effect::Drive(attempt) => self.spawn(engine.drive(attempt)),
             Effect::End(machine) => self.spawn(engine.end_machine(machine)),
         }
-    }
-
-    /// Writes one action into the transaction; what has to be done once that is durable.
-    fn record(
-        &self,
-        draft: &mut Draft<'_>,
-        action: &Action,
-    ) -> Result<Option<Effect>, IllegalTransition> {
-        match action {
-            Action::Bind {
-                build,
-                attempt,
-                machine,
-            } => {
-                let effect = claim(draft, *machine, (*build, *attempt))?;
-                bind(draft, (*build, *attempt), *machine, "a warm machine")?;
-                Ok(effect)
-            }
-            Action::Launch {
-                machine,
-                image,
-                offerings,
-                build,
-                attempt,
-                ..
-            } => self.record_launch_of(draft, *machine, (*image, offerings), (*build, *attempt)),
-            Action::Wake {
-                machine,
-                offering,
-                build,
-                attempt,
-            } => {
-                let claim = (*build, *attempt);
-                wake(draft, *machine, *offering, claim)?;
-                bind(draft, claim, *machine, "a machine that is woken for it")?;
-                Ok(Some(Effect::BringUp(*machine)))
-            }
-            Action::Sleep { machine, how } => put_to_sleep(draft, *machine, *how),
-            Action::GiveUp { build, reason } => {
-                finish_build(draft, *build, BuildResult::InfraFailure, reason)?;
-                Ok(None)
-            }
-            Action::Drain { machine, reason } => drain(draft, *machine, reason),
-        }
-    }
-}
-
-impl Engine {
-    /// Records the intent; a provider with a fleet gets it with others like it, any other at once.
-    fn record_launch_of(
-        &self,
-        draft: &mut Draft<'_>,
-        machine: MachineId,
-        (index, places): (ImageIndex, &[usize]),
-        claim: (BuildId, AttemptId),
-    ) -> Result<Option<Effect>, IllegalTransition> {
-        let Some(image) = draft.books.image_at(index).cloned() else {
-            return Ok(None);
-        };
-        let offerings = draft.books.offerings_at(&image, places);
-        let Some(cheapest) = offerings.first() else {
-            return Ok(None);
-        };
-        let provider = self.provider(&image.spec.provider);
-        let has_fleet = provider.is_some_and(|provider| provider.fleet().is_some());
-        if !has_fleet {
-            draft.record(Change::PutMachineKeys(self.new_keys(machine)?));
-        }
-        intend(draft, machine, &image, cheapest, claim);
-        let what = "a machine that is launched for it";
-        bind(draft, claim, machine, what)?;
-        Ok(Some(if has_fleet {
-            Effect::Launch(machine, offerings)
-        } else {
-            Effect::BringUp(machine)
-        }))
     }
 
     pub(super) fn new_keys(&self, machine: MachineId) -> Result<MachineKeys, IllegalTransition> {
@@ -196,198 +126,4 @@ impl Engine {
             }
         })
     }
-}
-
-fn put_to_sleep(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    how: SleepKind,
-) -> Result<Option<Effect>, IllegalTransition> {
-    let state = draft.books.machines.get(&id).map(|m| &m.state);
-    let Some(instance) = state.and_then(MachineState::instance).cloned() else {
-        return Ok(None);
-    };
-    let next = MachineState::FallingAsleep { instance, how };
-    draft.enter_machine(id, next, Some((Category::Idle, None)))?;
-    let message = format!("put to sleep ({})", how.word());
-    draft.event(Subject::Machine(id), EventKind::MachineNote, message);
-    Ok(Some(Effect::Sleep(id)))
-}
-
-fn drain(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    reason: &Reason,
-) -> Result<Option<Effect>, IllegalTransition> {
-    let Some(state) = draft.books.machines.get(&id).map(|m| &m.state) else {
-        return Ok(None);
-    };
-    let category = match state {
-        MachineState::Idle { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. } => Category::Idle,
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Waking { .. }
-        | MachineState::Busy { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => Category::Boot,
-    };
-    let next = MachineState::Draining {
-        instance: state.instance().cloned(),
-        reason: reason.clone(),
-    };
-    draft.enter_machine(id, next, Some((category, None)))?;
-    let subject = Subject::Machine(id);
-    draft.event(subject, EventKind::MachineDraining, reason.sentence());
-    Ok(Some(Effect::End(id)))
-}
-
-/// Gives a free machine its build.
-fn claim(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    claim: (BuildId, AttemptId),
-) -> Result<Option<Effect>, IllegalTransition> {
-    let Some(machine) = draft.books.machines.get(&id) else {
-        return Ok(None);
-    };
-    let (next, bill, effect) = match &machine.state {
-        MachineState::Idle { instance, endpoint } => (
-            MachineState::Busy {
-                instance: instance.clone(),
-                endpoint: *endpoint,
-                claim,
-            },
-            Some((Category::Idle, None)),
-            Some(Effect::Drive(claim.1)),
-        ),
-        MachineState::Booting { instance, .. } => (
-            MachineState::Booting {
-                instance: instance.clone(),
-                claim: Some(claim),
-            },
-            None,
-            None,
-        ),
-        MachineState::Waking { instance, .. } => (
-            MachineState::Waking {
-                instance: instance.clone(),
-                claim: Some(claim),
-            },
-            None,
-            None,
-        ),
-        MachineState::Intended { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Busy { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => (MachineState::Intended { claim: Some(claim) }, None, None),
-    };
-    draft.enter_machine(id, next, bill)?;
-    Ok(effect)
-}
-
-/// Begins to wake a machine, as what the plan says.
-fn wake(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    place: usize,
-    claim: (BuildId, AttemptId),
-) -> Result<(), IllegalTransition> {
-    let Some(machine) = draft.books.machines.get(&id) else {
-        return Ok(());
-    };
-    let MachineState::Asleep { instance } = machine.state.clone() else {
-        return Ok(());
-    };
-    let key = (machine.image.clone(), machine.image_version);
-    let image = draft.books.images.get(&key).cloned();
-    let offering = image.map(|image| draft.books.offerings_at(&image, &[place]));
-    if let Some(offering) = offering.unwrap_or_default().first() {
-        draft.change_machine(id, |machine| becomes(machine, offering));
-    }
-    let next = MachineState::Waking {
-        instance,
-        claim: Some(claim),
-    };
-    draft.enter_machine(id, next, Some((Category::Idle, None)))?;
-    let subject = Subject::Machine(id);
-    draft.event(
-        subject,
-        EventKind::MachineNote,
-        "woken for a build".to_owned(),
-    );
-    Ok(())
-}
-
-fn bind(
-    draft: &mut Draft<'_>,
-    (build, attempt): (BuildId, AttemptId),
-    machine: MachineId,
-    what: &str,
-) -> Result<(), IllegalTransition> {
-    let bound = BuildState::Bound {
-        machine,
-        attempt,
-        since: draft.now,
-    };
-    draft.enter_build(build, bound, format!("bound to {machine}, {what}"))?;
-    let number = draft
-        .books
-        .builds
-        .get(&build)
-        .map_or(1, |build| build.attempts);
-    draft.insert_attempt(Attempt {
-        id: attempt,
-        build,
-        number,
-        machine,
-        bound_at: draft.now,
-        state: AttemptState::Bound,
-        steps: Vec::new(),
-        cursor: Cursor::default(),
-        rev: 0,
-    });
-    Ok(())
-}
-
-fn intend(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    image: &Image,
-    offering: &Offering,
-    claim: (BuildId, AttemptId),
-) {
-    let shape = offering.shape.clone();
-    let message = format!(
-        "launch of image {} version {} on {} at {}",
-        image.name,
-        image.version,
-        offering.pool(),
-        shape.price_usd_micro_per_hour
-    );
-    draft.insert_machine(Machine {
-        id,
-        image: image.name.clone(),
-        image_version: image.version,
-        provider: image.spec.provider.clone(),
-        shape,
-        zone: offering.zone.clone(),
-        market: offering.market,
-        asleep_usd_micro_per_hour: offering.asleep,
-        launch: None,
-        tariff: None,
-        launched_for: Some(claim.0),
-        state: MachineState::Intended { claim: Some(claim) },
-        since: draft.now,
-        created_at: draft.now,
-        builds_done: 0,
-        billed_until: draft.now,
-        billed: Money::ZERO,
-        hold: None,
-        rev: 0,
-    });
-    draft.event(Subject::Machine(id), EventKind::MachineIntended, message);
 }

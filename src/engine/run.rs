@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::books::{Books, FAILURE_WINDOW, Skills};
 use crate::model::{Launch, Machine, MachineState, Span};
 
-use super::books::Books;
-use super::capacity::{FAILURE_WINDOW, Skills};
 use super::engine::{Engine, Epoch, Fault, chain};
 
 /// First wait before the state is loaded anew after a fault; doubles up to the longest.
@@ -50,7 +49,10 @@ impl Engine {
         let mut books = Books::load(open);
         books.know_providers(self.skills());
         books.count_failures(ended, self.parts.settings.failure_budget);
+        let history = self.history(self.parts.clock.now()).await?;
+        books.remember(history, self.parts.clock.now());
         books.snapshot.capacity_wait = Some(self.parts.settings.capacity_wait);
+        self.know_past(&mut books).await?;
         self.begin_epoch(epoch.clone(), books);
         self.adopt();
         for provider in self.parts.providers.values() {
@@ -104,6 +106,7 @@ impl Engine {
             let skills = Skills {
                 fleet: provider.fleet().is_some(),
                 sleep: provider.sleeper().is_some(),
+                billing: provider.billing(),
             };
             (name.clone(), skills)
         });
@@ -143,11 +146,10 @@ impl Engine {
             MachineState::Intended { .. }
             | MachineState::Booting { .. }
             | MachineState::Waking { .. } => self.spawn(engine.bring_up(id)),
-            MachineState::Busy {
-                claim: (_, attempt),
-                ..
-            } => {
-                self.spawn(engine.drive(*attempt));
+            MachineState::Busy { claims, .. } => {
+                for (_, attempt) in claims.as_slice() {
+                    self.spawn(Arc::clone(self).drive(*attempt));
+                }
                 self.spawn(Arc::clone(self).watch_notice(id));
                 self.spawn(Arc::clone(self).resume_own_keys(id));
             }

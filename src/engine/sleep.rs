@@ -4,15 +4,11 @@ use std::sync::Arc;
 
 use backoff::backoff::Backoff;
 
-use crate::model::{
-    Category, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Offering, Outcome,
-    Reason, SleepKind, Span, Subject, Timestamp,
-};
+use crate::books::{asleep, not_asleep, sleep_on};
+use crate::model::{InstanceId, MachineId, MachineState, SleepKind, Span, Timestamp};
 use crate::provider::{ErrorKind, InstanceState, Provider, ProviderError};
 
-use super::draft::Draft;
 use super::engine::Engine;
-use super::outcome::{MachineAfter, end_attempt};
 use super::retry;
 
 /// A machine that is not asleep by then is ended: writing the memory of a large one takes minutes.
@@ -82,13 +78,7 @@ impl Engine {
     }
 
     async fn now_asleep(&self, id: MachineId, instance: InstanceId) {
-        let written = self.write_durably(|draft| {
-            let next = MachineState::Asleep { instance };
-            draft.enter_machine(id, next, Some((Category::Idle, None)))?;
-            let message = "asleep; a build that fits wakes it".to_owned();
-            draft.event(Subject::Machine(id), EventKind::MachineNote, message);
-            Ok(())
-        });
+        let written = self.write_durably(|draft| asleep(draft, id, instance));
         if written.await.is_ok() {
             self.nudge();
         }
@@ -97,17 +87,7 @@ impl Engine {
     /// A machine that cannot sleep is ended: it would be paid for.
     async fn not_asleep(self: &Arc<Self>, id: MachineId, instance: InstanceId, why: &str) {
         tracing::warn!(machine.id = %id, why, "machine does not fall asleep");
-        let written = self.write_durably(|draft| {
-            let reason = Reason::Failed(format!("it does not fall asleep: {why}"));
-            let message = reason.sentence();
-            let next = MachineState::Draining {
-                instance: Some(instance),
-                reason,
-            };
-            draft.enter_machine(id, next, Some((Category::Idle, None)))?;
-            draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
-            Ok(())
-        });
+        let written = self.write_durably(|draft| not_asleep(draft, id, instance, why));
         if written.await.is_ok() {
             self.end_machine_now(id);
         }
@@ -158,72 +138,6 @@ impl Engine {
             None => Err(cannot_sleep(provider.name())),
         }
     }
-}
-
-/// Writes down that a machine was not woken.
-fn sleep_on(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    error: &ProviderError,
-    is_for_good: bool,
-) -> Result<(), IllegalTransition> {
-    let Some(machine) = draft.books.machines.get(&id).cloned() else {
-        return Ok(());
-    };
-    let MachineState::Waking { instance, claim } = machine.state.clone() else {
-        return Ok(());
-    };
-    let why = format!("it could not be woken: {}", error.message);
-    let key = (machine.image.clone(), machine.image_version);
-    if let Some(image) = draft
-        .books
-        .images
-        .get(&key)
-        .cloned()
-        .filter(|_| !is_for_good)
-    {
-        let pools = [machine.pool()];
-        if let Some(note) = draft.books.refused(&image, &pools, error, draft.now) {
-            let subject = Subject::Image(image.name.clone());
-            draft.event(subject, EventKind::ImageNote, note);
-        }
-    }
-    draft.event(Subject::Machine(id), EventKind::MachineNote, why.clone());
-    let reason = Reason::Failed(why.clone());
-    match claim {
-        Some((_, attempt)) => {
-            let after = if is_for_good {
-                MachineAfter::Drain(reason)
-            } else {
-                MachineAfter::Asleep
-            };
-            let outcome = Outcome::NotLaunched(why.clone());
-            end_attempt(draft, attempt, &outcome, &why, after)
-        }
-        None if is_for_good => {
-            let message = reason.sentence();
-            let next = MachineState::Draining {
-                instance: Some(instance),
-                reason,
-            };
-            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
-            draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
-            Ok(())
-        }
-        None => {
-            let next = MachineState::Asleep { instance };
-            draft.enter_machine(id, next, Some((Category::Boot, None)))?;
-            Ok(())
-        }
-    }
-}
-
-/// What a machine becomes that is woken as another type.
-pub(super) fn becomes(machine: &mut crate::model::Machine, offering: &Offering) {
-    machine.shape = offering.shape.clone();
-    machine.zone.clone_from(&offering.zone);
-    machine.market = offering.market;
-    machine.asleep_usd_micro_per_hour = offering.asleep;
 }
 
 /// Asks for a stop unless it is under way, and says what the instance is doing.

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{EventKind, InstanceId, MachineId, MachineState, Market, Span, Subject};
+use crate::books::{AfterNotice, interrupted};
+use crate::model::{InstanceId, MachineId, Market, Span};
 use crate::provider::Provider;
 use crate::remote::RemoteError;
 
@@ -81,47 +82,22 @@ impl Engine {
     /// Draws the consequences of a notice, once.
     pub(super) async fn interrupted(self: &Arc<Self>, id: MachineId, why: String) {
         let most = self.parts.settings.spot_interruptions;
-        let (mut attempt, mut is_coming) = (None, false);
-        let written = self.write_durably(|draft| {
-            if draft.books.interrupted.contains_key(&id) {
-                return Ok(());
-            }
-            let Some(machine) = draft.books.machines.get(&id).cloned() else {
-                return Ok(());
-            };
-            match machine.state {
-                MachineState::Busy { claim, .. } => attempt = Some(claim.1),
-                // There is nothing to wait for.
-                MachineState::Booting { .. } => is_coming = true,
-                MachineState::Intended { .. }
-                | MachineState::Idle { .. }
-                | MachineState::FallingAsleep { .. }
-                | MachineState::Asleep { .. }
-                | MachineState::Waking { .. } => {}
-                MachineState::Draining { .. } | MachineState::Gone { .. } => return Ok(()),
-            }
-            draft.books.interrupt(id, why.clone());
-            draft.event(Subject::Machine(id), EventKind::MachineNote, why.clone());
-            let key = (machine.image.clone(), machine.image_version);
-            let Some(image) = draft.books.images.get(&key).cloned() else {
-                return Ok(());
-            };
-            let pool = machine.pool();
-            if let Some(note) = draft.books.taken_back(&image, pool, draft.now, most) {
-                let subject = Subject::Image(image.name.clone());
-                draft.event(subject, EventKind::ImageNote, note);
-            }
-            Ok(())
-        });
-        if written.await.is_err() {
+        let written = self.write_durably(|draft| Ok(interrupted(draft, id, &why, most)));
+        let Ok(after) = written.await else {
+            return;
+        };
+        if after == AfterNotice::Known {
             return;
         }
         tracing::warn!(machine.id = %id, why, "machine is taken back");
-        if let Some(attempt) = attempt {
-            self.wake_driver(attempt);
-        }
-        if is_coming {
-            self.lost_to_notice(id, why).await;
+        match after {
+            AfterNotice::Stop(attempts) => {
+                for attempt in attempts {
+                    self.wake_driver(attempt);
+                }
+            }
+            AfterNotice::GiveUp => self.lost_to_notice(id, why).await,
+            AfterNotice::Known | AfterNotice::Nothing => {}
         }
         self.nudge();
     }

@@ -7,16 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{
-    Category, EventKind, IllegalTransition, InstanceId, MachineId, MachineState, Outcome, Reason,
-    Span, Subject, Timestamp,
-};
+use crate::books::{Loss, lost};
+use crate::model::{InstanceId, MachineId, MachineState, Span, Timestamp};
 use crate::provider::{Instance, InstanceState, Listing, Origin, Provider};
 
-use super::draft::Draft;
 use super::ending::Absence;
 use super::engine::Engine;
-use super::outcome::{MachineAfter, end_attempt};
 
 /// An instance that is in no book is left alone for this long: its intent may be older than our view.
 const ORPHAN_AGE: Span = Span::from_secs(30);
@@ -174,53 +170,16 @@ impl Engine {
         self.machine_lost(id, Loss::Reclaimed(why)).await;
     }
 
-    /// A machine vanished under us: its build gets another try.
+    /// A machine vanished under us: its builds get another try.
     async fn machine_lost(self: &Arc<Self>, id: MachineId, loss: Loss) {
         let why = loss.why();
         tracing::warn!(machine.id = %id, why, "machine lost");
-        let mut attempt = None;
-        let written = self.write_durably(|draft| {
-            let Some(state) = draft.books.machines.get(&id).map(|m| m.state.clone()) else {
-                return Ok(());
-            };
-            let (reason, outcome) = loss.consequence();
-            note_reclaim(draft, id, &loss, self.parts.settings.spot_interruptions);
-            match state {
-                MachineState::Booting {
-                    claim: Some((_, id)),
-                    ..
-                }
-                | MachineState::Waking {
-                    claim: Some((_, id)),
-                    ..
-                }
-                | MachineState::Busy { claim: (_, id), .. } => {
-                    attempt = Some(id);
-                    end_attempt(draft, id, &outcome, why, MachineAfter::Drain(reason))?;
-                }
-                MachineState::Booting {
-                    claim: None,
-                    instance,
-                }
-                | MachineState::Waking {
-                    claim: None,
-                    instance,
-                } => drain_lost(draft, id, instance, reason, Category::Boot)?,
-                MachineState::Idle { instance, .. }
-                | MachineState::FallingAsleep { instance, .. }
-                | MachineState::Asleep { instance } => {
-                    drain_lost(draft, id, instance, reason, Category::Idle)?;
-                }
-                MachineState::Intended { .. }
-                | MachineState::Draining { .. }
-                | MachineState::Gone { .. } => {}
-            }
-            Ok(())
-        });
-        if written.await.is_err() {
+        let most = self.parts.settings.spot_interruptions;
+        let written = self.write_durably(|draft| lost(draft, id, &loss, most));
+        let Ok(attempts) = written.await else {
             return;
-        }
-        if let Some(attempt) = attempt {
+        };
+        for attempt in attempts {
             self.wake_driver(attempt);
         }
         self.nudge();
@@ -337,79 +296,4 @@ enum Expected {
     Asleep,
     /// It is on its way from one to the other.
     Either,
-}
-
-/// How a machine was lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Loss {
-    /// Its provider took it back.
-    Reclaimed(String),
-    /// In any other way.
-    Failed(String),
-}
-
-impl Loss {
-    /// As a listing shows it.
-    fn of(instance: &Instance) -> Self {
-        match (instance.is_reclaimed, &instance.why) {
-            (true, Some(why)) => Self::Reclaimed(why.clone()),
-            (true, None) => Self::Reclaimed("its provider took it back".to_owned()),
-            (false, Some(why)) => {
-                Self::Failed(format!("its instance was ended from outside: {why}"))
-            }
-            (false, None) => Self::Failed("its instance was ended from outside".to_owned()),
-        }
-    }
-
-    fn why(&self) -> &str {
-        match self {
-            Self::Reclaimed(why) | Self::Failed(why) => why,
-        }
-    }
-
-    /// What follows for the machine, and for the attempt on it.
-    fn consequence(&self) -> (Reason, Outcome) {
-        match self.clone() {
-            Self::Reclaimed(why) => (Reason::Interrupted(why.clone()), Outcome::Interrupted(why)),
-            Self::Failed(why) => (Reason::Failed(why.clone()), Outcome::Infrastructure(why)),
-        }
-    }
-}
-
-/// A machine that was taken back without a notice tells as much of its pool as one with.
-fn note_reclaim(draft: &mut Draft<'_>, id: MachineId, loss: &Loss, most: u32) {
-    let is_news = matches!(loss, Loss::Reclaimed(_)) && !draft.books.interrupted.contains_key(&id);
-    let Some(machine) = draft.books.machines.get(&id).filter(|_| is_news) else {
-        return;
-    };
-    let key = (machine.image.clone(), machine.image_version);
-    let pool = machine.pool();
-    let Some(image) = draft.books.images.get(&key).cloned() else {
-        return;
-    };
-    if let Some(note) = draft.books.taken_back(&image, pool, draft.now, most) {
-        draft.event(
-            Subject::Image(image.name.clone()),
-            EventKind::ImageNote,
-            note,
-        );
-    }
-}
-
-/// Ends a machine without a build that vanished.
-fn drain_lost(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    instance: InstanceId,
-    reason: Reason,
-    category: Category,
-) -> Result<(), IllegalTransition> {
-    let message = reason.sentence();
-    let next = MachineState::Draining {
-        instance: Some(instance),
-        reason,
-    };
-    draft.enter_machine(id, next, Some((category, None)))?;
-    draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
-    Ok(())
 }

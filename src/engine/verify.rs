@@ -57,6 +57,7 @@ impl Engine {
             requires: Requirements::new(),
             image: Some(name.to_owned()),
             fresh: true,
+            deadline: None,
             needs: Vec::new(),
             steps: steps.collect(),
             env: BTreeMap::new(),

@@ -58,6 +58,8 @@ fn image(name: &str, prices: &[u64], capabilities: Capabilities) -> Image {
             ready: None,
             probes: BTreeMap::new(),
             boot_timeout: Span::from_secs(60),
+            slots: 1,
+            billing: None,
         },
         applied_at: Timestamp::default(),
         rev: 0,

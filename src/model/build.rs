@@ -73,6 +73,9 @@ pub struct BuildSpec {
     pub image: Option<String>,
     /// Only a machine that has run nothing yet will do.
     pub fresh: bool,
+    /// How long after its submission it should be over: it is bought surer capacity as that nears.
+    #[serde(default)]
+    pub deadline: Option<Span>,
     /// Builds of the same pipeline that must succeed first.
     pub needs: Vec<BuildId>,
     /// What to run, in order.
@@ -117,7 +120,7 @@ pub struct Cancel {
     pub at: Timestamp,
     /// Who asked, and why.
     pub reason: String,
-    /// What the build will end as: `Canceled` or `TimedOut`.
+    /// What the build will end as: `Canceled`, `TimedOut` or `OverBudget`.
     pub result: BuildResult,
 }
 
@@ -137,6 +140,8 @@ pub enum BuildResult {
     InfraFailure,
     /// A build that it needs did not succeed.
     Skipped,
+    /// A budget had no more for it.
+    OverBudget,
 }
 
 impl BuildResult {
@@ -149,6 +154,7 @@ impl BuildResult {
             Self::TimedOut => "timed_out",
             Self::InfraFailure => "infra_failure",
             Self::Skipped => "skipped",
+            Self::OverBudget => "over_budget",
         }
     }
 }

@@ -67,6 +67,44 @@ pub struct ImageSpec {
     pub probes: BTreeMap<String, String>,
     /// How long a boot may take before it counts as failed.
     pub boot_timeout: Span,
+    /// Builds that a machine of it can run side by side, if its policy allows as many.
+    #[serde(default = "one_slot")]
+    pub slots: u32,
+    /// How its machines are billed, where that is not as their provider bills machines as such.
+    #[serde(default)]
+    pub billing: Option<Billing>,
+}
+
+/// Most builds side by side that an image may allow. Each is followed on a channel of its own of the
+/// machine's one connection, and an OpenSSH server takes ten of those unless it is told otherwise
+/// (`MaxSessions`): two are left for shells that tidy up after builds.
+pub const MOST_SLOTS: u32 = 8;
+
+/// Images of before machines could have several builds allow one.
+const fn one_slot() -> u32 {
+    1
+}
+
+/// In which pieces machine time is billed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Billing {
+    /// A begun piece is paid for whole; zero for time as it is used.
+    #[serde(default)]
+    pub quantum: Span,
+    /// The least that is paid for.
+    #[serde(default)]
+    pub minimum: Span,
+}
+
+impl Billing {
+    /// How much time is paid for when `used` is used without a break.
+    pub fn paid(self, used: Span) -> Span {
+        let used = used.max(self.minimum).micros();
+        match self.quantum.micros() {
+            0 => Span::from_micros(used),
+            quantum => Span::from_micros(used.div_ceil(quantum).saturating_mul(quantum)),
+        }
+    }
 }
 
 /// How to log in to a machine of an image.

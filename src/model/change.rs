@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
+use super::budget::BudgetNote;
 use super::build::{Build, Pipeline};
 use super::catalogue::Image;
 use super::event::Event;
@@ -52,6 +53,8 @@ pub enum Change {
     InsertPolicy(Policy),
     /// Where log bytes lie.
     InsertExtent(Extent),
+    /// Something happened to a budget.
+    AppendBudgetNote(BudgetNote),
     /// Money spent.
     AppendEntry(Entry),
     /// Something happened.

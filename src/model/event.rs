@@ -54,6 +54,10 @@ pub enum EventKind {
     ImageNote,
     /// A policy version became current.
     PolicyApplied,
+    /// Much of a budget is spent.
+    BudgetWarned,
+    /// Somebody approved more than a budget's amount.
+    BudgetApproved,
 }
 
 impl EventKind {
@@ -76,6 +80,8 @@ impl EventKind {
             Self::ImageApplied => "image_applied",
             Self::ImageNote => "image_note",
             Self::PolicyApplied => "policy_applied",
+            Self::BudgetWarned => "budget_warned",
+            Self::BudgetApproved => "budget_approved",
         }
     }
 }

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::Shape;
+use super::catalogue::{Billing, Shape};
+use super::claims::Claims;
 use super::id::{AttemptId, BuildId, LaunchId, MachineId};
 use super::money::{Money, Rate};
 use super::offering::{Market, Pool};
 use super::policy::SleepKind;
 use super::secret::Secret;
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 use super::transition::IllegalTransition;
 
 /// The provider's own name for an instance.
@@ -49,6 +50,10 @@ pub struct Machine {
     /// The recorded launch that it is part of; none when its provider takes each machine by itself.
     #[serde(default)]
     pub launch: Option<LaunchId>,
+    /// The project whose build it ran last, or was launched for; none for one that was launched to be
+    /// at hand and has run nothing yet.
+    #[serde(default)]
+    pub project: Option<String>,
     /// The build whose wait caused the launch; pays for the boot.
     pub launched_for: Option<BuildId>,
     /// Where it stands.
@@ -66,10 +71,30 @@ pub struct Machine {
     /// What it costs now, where that is not its price since its launch was decided.
     #[serde(default)]
     pub tariff: Option<Tariff>,
+    /// The most it may become, until its provider says what it is.
+    #[serde(default)]
+    pub at_most: Option<AtMost>,
+    /// In which pieces its time is billed.
+    #[serde(default)]
+    pub billing: Billing,
+    /// How it became ready last.
+    #[serde(default)]
+    pub boot: Option<Boot>,
     /// Kept for a person.
     pub hold: Option<Hold>,
     /// Write counter for compare-and-set.
     pub rev: u64,
+}
+
+/// How a machine became ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// When it was.
+    pub at: Timestamp,
+    /// How long that took, from the decision to launch or wake it.
+    pub took: Span,
+    /// Whether it was woken.
+    pub was_asleep: bool,
 }
 
 /// A price that began after the machine's life did.
@@ -81,6 +106,15 @@ pub struct Tariff {
     pub from: Timestamp,
     /// What it had cost until then.
     pub before: Money,
+}
+
+/// What a machine may become at most whose launch names several offerings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtMost {
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// What it costs.
+    pub rate: Rate,
 }
 
 /// An operator keeps a machine for debugging.
@@ -100,31 +134,37 @@ pub struct Hold {
 pub enum MachineState {
     /// The launch is decided and recorded; an instance may exist.
     Intended {
-        /// The build and attempt that it is for.
-        claim: Option<(BuildId, AttemptId)>,
+        /// The builds and attempts that it is for.
+        #[serde(default, alias = "claim")]
+        claims: Claims,
     },
     /// The provider accepted the launch; not yet ready for builds.
     Booting {
         /// The provider's name for it.
         instance: InstanceId,
-        /// The build and attempt that wait for it.
-        claim: Option<(BuildId, AttemptId)>,
+        /// The builds and attempts that wait for it.
+        #[serde(default, alias = "claim")]
+        claims: Claims,
     },
-    /// Ready, with nothing to do. Only here can a build be bound to a booted machine.
+    /// Ready, with nothing to do.
     Idle {
         /// The provider's name for it.
         instance: InstanceId,
         /// Where its SSH server listens.
         endpoint: Endpoint,
     },
-    /// A build is bound to it or runs on it.
+    /// Builds are bound to it or run on it.
     Busy {
         /// The provider's name for it.
         instance: InstanceId,
         /// Where its SSH server listens.
         endpoint: Endpoint,
-        /// The build and attempt.
-        claim: (BuildId, AttemptId),
+        /// The builds and attempts; at least one.
+        #[serde(alias = "claim")]
+        claims: Claims,
+        /// Why it takes no more builds and ends with the last of those it has; none while it is well.
+        #[serde(default)]
+        ends: Option<Reason>,
     },
     /// It is to be stopped, with its disk kept.
     FallingAsleep {
@@ -142,8 +182,9 @@ pub enum MachineState {
     Waking {
         /// The provider's name for it.
         instance: InstanceId,
-        /// The build and attempt that wait for it.
-        claim: Option<(BuildId, AttemptId)>,
+        /// The builds and attempts that wait for it.
+        #[serde(default, alias = "claim")]
+        claims: Claims,
     },
     /// It takes no more builds and must be terminated.
     Draining {
@@ -181,6 +222,8 @@ pub enum Reason {
     Interrupted(String),
     /// It was asleep for longer than the policy allows.
     AsleepTimeout,
+    /// It was at hand for longer than the policy allows, and ran nothing.
+    Unused,
     /// The build for which it was launched no longer needs it.
     Unneeded,
     /// Builds that it cannot run wait for the room it takes under a limit.
@@ -202,6 +245,9 @@ impl Reason {
             Self::NoCapacity(why) => format!("no capacity: {why}"),
             Self::Interrupted(why) => format!("interrupted: {why}"),
             Self::AsleepTimeout => "asleep for longer than the policy allows".to_owned(),
+            Self::Unused => {
+                "was at hand for longer than the policy allows, and ran nothing".to_owned()
+            }
             Self::Unneeded => "no build needs it any more".to_owned(),
             Self::MakeRoom => "makes room for builds that it cannot run".to_owned(),
             Self::Requested(who) => format!("ended on request of {who}"),
@@ -270,18 +316,18 @@ impl MachineState {
         }
     }
 
-    /// The build and attempt bound to it.
-    pub const fn claim(&self) -> Option<(BuildId, AttemptId)> {
+    /// The builds and attempts bound to it, in the order in which they were bound.
+    pub fn claims(&self) -> &[(BuildId, AttemptId)] {
         match self {
-            Self::Intended { claim } | Self::Booting { claim, .. } | Self::Waking { claim, .. } => {
-                *claim
-            }
-            Self::Busy { claim, .. } => Some(*claim),
+            Self::Intended { claims }
+            | Self::Booting { claims, .. }
+            | Self::Waking { claims, .. }
+            | Self::Busy { claims, .. } => claims.as_slice(),
             Self::Idle { .. }
             | Self::FallingAsleep { .. }
             | Self::Asleep { .. }
             | Self::Draining { .. }
-            | Self::Gone { .. } => None,
+            | Self::Gone { .. } => &[],
         }
     }
 
@@ -327,60 +373,62 @@ impl Machine {
     /// Moves the machine to `next` at `now`, counting the write.
     ///
     /// # Errors
-    /// [`IllegalTransition`] when it cannot go there from its present state. In particular only an
-    /// idle machine takes a build, a busy one never drains under its build, and only a draining one
-    /// is ever gone.
+    /// [`IllegalTransition`] when it cannot go there from its present state. In particular a machine
+    /// with builds never becomes idle under one of them nor drains for a reason that can wait, and
+    /// only a draining one is ever gone.
     pub fn enter(&mut self, next: MachineState, now: Timestamp) -> Result<(), IllegalTransition> {
         use MachineState::{
             Asleep, Booting, Busy, Draining, FallingAsleep, Gone, Idle, Intended, Waking,
         };
         let legal = match (&self.state, &next) {
-            (Intended { claim: held }, Booting { claim, .. }) => held == claim,
-            // A machine on its way up loses its build, or is given another one.
-            (Intended { claim: held }, Intended { claim })
-            | (Booting { claim: held, .. }, Booting { claim, .. })
-            | (Waking { claim: held, .. }, Waking { claim, .. }) => {
-                held.is_none() != claim.is_none()
-            }
-            // A launch bound before boot becomes busy with just that build.
-            (Booting { claim: Some(held), .. } | Waking { claim: Some(held), .. }, Busy { claim, .. }) => {
-                held == claim
-            }
+            (Intended { claims: held }, Booting { claims, .. }) => held == claims,
+            // A machine on its way up loses a build, or is given another one.
+            (Intended { claims: held }, Intended { claims })
+            | (Booting { claims: held, .. }, Booting { claims, .. })
+            | (Waking { claims: held, .. }, Waking { claims, .. }) => held.differs_one_way(claims),
+            // So does one that runs several side by side; it never forgets that it must end.
             (
-                Booting { claim: None, .. } | Waking { claim: None, .. } | Busy { .. },
-                Idle { .. },
-            )
-            | (
-                Idle { .. } | FallingAsleep { .. } | Asleep { .. },
-                Draining { .. },
-            )
-            | (Idle { .. }, Busy { .. } | FallingAsleep { .. })
-            | (FallingAsleep { .. } | Waking { claim: None, .. }, Asleep { .. })
-            | (Asleep { .. }, Waking { .. })
-            | (
-                Intended { claim: None } | Booting { claim: None, .. } | Waking { claim: None, .. },
-                Draining { .. },
-            )
-            // The caller ends the claim's attempt in the same transaction.
-            | (Waking { claim: Some(_), .. }, Asleep { .. })
-            | (
-                Intended { claim: Some(_) }
-                | Booting { claim: Some(_), .. }
-                | Waking { claim: Some(_), .. }
-                | Busy { .. },
-                Draining {
-                    reason:
-                        Reason::Failed(_)
-                        | Reason::BootFailed(_)
-                        | Reason::NoCapacity(_)
-                        | Reason::Interrupted(_)
-                        | Reason::Unneeded,
+                Busy {
+                    claims: held, ends, ..
+                },
+                Busy {
+                    claims,
+                    ends: after,
                     ..
                 },
-            )
-            // The instance of a launch that was given up is learnt later.
-            | (Draining { instance: None, .. }, Draining { instance: Some(_), .. })
+            ) => {
+                !claims.is_empty()
+                    && held.differs_one_way(claims)
+                    && (ends.is_none() || ends == after)
+            }
+            // A launch bound before boot becomes busy with just those builds.
+            (
+                Booting { claims: held, .. } | Waking { claims: held, .. },
+                Busy { claims, ends, .. },
+            ) => !held.is_empty() && held == claims && ends.is_none(),
+            (Idle { .. }, Busy { claims, ends, .. }) => !claims.is_empty() && ends.is_none(),
+            (Booting { claims, .. } | Waking { claims, .. }, Idle { .. }) => claims.is_empty(),
+            // Only the last of its builds leaves it idle, and only if it is well.
+            (Busy { claims, ends, .. }, Idle { .. }) => claims.len() == 1 && ends.is_none(),
+            (Idle { .. } | FallingAsleep { .. } | Asleep { .. }, Draining { .. })
+            | (Idle { .. }, FallingAsleep { .. })
+            | (FallingAsleep { .. }, Asleep { .. })
+            // The caller ends the attempts of all claims in the same transaction.
+            | (Waking { .. }, Asleep { .. })
+            | (Asleep { .. }, Waking { .. })
             | (Draining { .. }, Gone { .. }) => true,
+            (
+                Intended { claims } | Booting { claims, .. } | Waking { claims, .. },
+                Draining { reason, .. },
+            ) => claims.is_empty() || ends_work(reason),
+            (Busy { ends, .. }, Draining { reason, .. }) => {
+                ends_work(reason) || ends.as_ref() == Some(reason)
+            }
+            // The instance of a launch that was given up is learnt later.
+            (
+                Draining { instance: None, .. },
+                Draining { instance, .. },
+            ) => instance.is_some(),
             _ => false,
         };
         if !legal {
@@ -390,12 +438,36 @@ impl Machine {
                 to: next.word(),
             });
         }
-        if matches!(self.state, Busy { .. }) {
-            self.builds_done += 1;
+        if let Busy { claims, .. } = &self.state {
+            let left = next.claims();
+            let ended = claims.as_slice().iter().filter(|held| !left.contains(held));
+            self.builds_done += u32::try_from(ended.count()).unwrap_or(u32::MAX);
+        }
+        // A build more or less on it is no news of the machine itself.
+        if self.state.word() != next.word() {
+            self.since = now;
         }
         self.state = next;
-        self.since = now;
         self.rev += 1;
         Ok(())
+    }
+}
+
+/// Whether a machine may end for this reason although builds need it.
+const fn ends_work(reason: &Reason) -> bool {
+    match reason {
+        Reason::Failed(_)
+        | Reason::BootFailed(_)
+        | Reason::NoCapacity(_)
+        | Reason::Interrupted(_)
+        | Reason::Unneeded => true,
+        Reason::IdleTimeout
+        | Reason::Lifetime
+        | Reason::BuildCount
+        | Reason::ImageChanged
+        | Reason::AsleepTimeout
+        | Reason::Unused
+        | Reason::MakeRoom
+        | Reason::Requested(_) => false,
     }
 }

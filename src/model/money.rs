@@ -79,6 +79,24 @@ impl fmt::Display for Money {
     }
 }
 
+/// A text that is not an amount of money.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an amount (expected dollars with at most six decimals, as in $20 or $0.50)")]
+pub struct MoneyParseError(String);
+
+impl FromStr for Money {
+    type Err = MoneyParseError;
+
+    /// `$20`, `0.50`; amounts that people write are never negative.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let micros = (!text.contains('/')).then(|| parse_dollars(text)).flatten();
+        micros
+            .and_then(|micros| i64::try_from(micros).ok())
+            .map(Self)
+            .ok_or_else(|| MoneyParseError(text.to_owned()))
+    }
+}
+
 /// A price per hour, in micro-dollars per hour.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -165,6 +183,17 @@ mod tests {
         }
         for text in ["", "$", ".5", "-1", "1.0000001", "1e3", "free"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_read_what_they_print() {
+        for text in ["$20", "0.50", "$0.000001", "9223372036854.775807"] {
+            let money: Money = text.parse().unwrap();
+            assert_eq!(money.to_string().parse(), Ok(money), "{text}");
+        }
+        for text in ["", "$", "-1", "$3/h", "1.0000001", "9223372036854.775808"] {
+            assert!(text.parse::<Money>().is_err(), "{text}");
         }
     }
 

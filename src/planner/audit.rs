@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Timestamp};
+use crate::model::{BuildId, MachineId, Money, Timestamp};
 
+use super::audit_limits::over_limits;
 use super::plan::{Action, Plan};
 use super::retire::is_held;
-use super::snapshot::{ImageIndex, MachineView, Phase, Queued, Snapshot};
+use super::slots::room;
+use super::snapshot::{ImageIndex, Phase, Queued, Snapshot};
 
 /// A plan that must not be executed: the planner has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +25,14 @@ pub enum Violation {
     /// A build is bound to a machine that cannot take one.
     #[error("{0} cannot take a build")]
     NotFree(MachineId),
+    /// A build that asks for a machine of its own would share one, or get one that has run others.
+    #[error("{build} is placed on {machine}, which it would not have to itself")]
+    NotAlone {
+        /// The build.
+        build: BuildId,
+        /// The machine.
+        machine: MachineId,
+    },
     /// A build is placed on an image that cannot build it, or that is not current.
     #[error("{build} is placed on image {image}, which is not a candidate")]
     NotACandidate {
@@ -31,18 +41,36 @@ pub enum Violation {
         /// The image's name.
         image: String,
     },
+    /// A machine to be at hand is launched or woken that the next pass would end.
+    #[error("{machine} would be made ready from image {image}, which is not current")]
+    OldSpare {
+        /// The machine.
+        machine: MachineId,
+        /// The image's name.
+        image: String,
+    },
     /// A machine with a build, or one that a person keeps, would be drained.
     #[error("{0} has a build or is held, and would be drained or put to sleep")]
     DrainsWork(MachineId),
-    /// The launches exceed a limit.
-    #[error("limit {limit:?} of {max} machines would be exceeded: {planned}")]
+    /// The plan exceeds a limit.
+    #[error("limit {limit:?} of {max} {quota} would be exceeded: {planned}")]
     OverLimit {
         /// The limit's name.
         limit: String,
+        /// What it counts.
+        quota: &'static str,
         /// Its value.
-        max: u32,
-        /// Machines after the plan.
-        planned: u32,
+        max: u64,
+        /// As many after the plan.
+        planned: u64,
+    },
+    /// The plan exceeds a budget.
+    #[error("budget {budget:?} would be exceeded by {by}")]
+    OverBudget {
+        /// The budget's name.
+        budget: String,
+        /// By how much, if all goes as badly as it may.
+        by: Money,
     },
 }
 
@@ -53,27 +81,42 @@ pub fn audit(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
         now,
         builds: BTreeSet::new(),
         machines: BTreeSet::new(),
-        launches: BTreeMap::new(),
+        taken: BTreeMap::new(),
         violations: Vec::new(),
     };
     for action in &plan.actions {
         check.action(action);
     }
-    check.limits();
+    check.violations.extend(over_limits(snapshot, plan, now));
     check.violations
+}
+
+const fn is_up_or_coming(phase: Phase) -> bool {
+    match phase {
+        Phase::Idle(_) | Phase::Busy | Phase::Coming { .. } => true,
+        Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => false,
+    }
 }
 
 impl Action {
     /// The build that is placed, if the action places one.
-    pub const fn build(&self) -> Option<BuildId> {
+    pub fn build(&self) -> Option<BuildId> {
         match self {
-            Self::Bind { build, .. }
-            | Self::Launch { build, .. }
-            | Self::Wake { build, .. }
-            | Self::GiveUp { build, .. } => Some(*build),
+            Self::Bind { build, .. } | Self::GiveUp { build, .. } => Some(*build),
+            Self::Launch { claim, .. } | Self::Wake { claim, .. } => claim.map(|claim| claim.0),
             Self::Sleep { .. } | Self::Drain { .. } => None,
         }
     }
+}
+
+/// A machine as the actions so far leave it.
+#[derive(Clone, Copy)]
+struct Taken {
+    image: ImageIndex,
+    version: u32,
+    room: u32,
+    /// No build has ever been on it.
+    is_fresh: bool,
 }
 
 struct Check<'a> {
@@ -81,7 +124,8 @@ struct Check<'a> {
     now: Timestamp,
     builds: BTreeSet<BuildId>,
     machines: BTreeSet<MachineId>,
-    launches: BTreeMap<ImageIndex, u32>,
+    /// Machines that get builds, and what those leave of their room.
+    taken: BTreeMap<MachineId, Taken>,
     violations: Vec<Violation>,
 }
 
@@ -89,16 +133,19 @@ impl Check<'_> {
     fn action(&mut self, action: &Action) {
         match action {
             Action::Bind { build, machine, .. } => {
-                self.machine_once(*machine);
-                let free =
-                    |phase| matches!(phase, Phase::Idle(_) | Phase::Coming { claimed: false });
-                self.bind(*build, *machine, free);
+                if !self.taken.contains_key(machine) {
+                    self.machine_once(*machine);
+                    self.look(*machine, is_up_or_coming);
+                }
+                self.fill(*build, *machine);
             }
-            Action::Wake { build, machine, .. } => {
+            Action::Wake { claim, machine, .. } => {
                 self.machine_once(*machine);
-                self.bind(*build, *machine, |phase| matches!(phase, Phase::Asleep(_)));
-                if let Some(machine) = self.snapshot.machines.get(machine) {
-                    *self.launches.entry(machine.image).or_default() += 1;
+                self.look(*machine, |phase| matches!(phase, Phase::Asleep(_)));
+                match (claim, self.taken.get(machine).copied()) {
+                    (Some((build, _)), _) => self.fill(*build, *machine),
+                    (None, Some(woken)) => self.spare(*machine, woken.image, woken.version),
+                    (None, None) => self.violations.push(Violation::NotFree(*machine)),
                 }
             }
             Action::GiveUp { build, .. } => {
@@ -117,12 +164,22 @@ impl Check<'_> {
                 machine,
                 image,
                 version,
-                build,
+                claim,
                 ..
             } => {
                 self.machine_once(*machine);
-                self.build(*build, *image, *version);
-                *self.launches.entry(*image).or_default() += 1;
+                let slots = self.snapshot.image(*image).map_or(1, |view| view.slots);
+                let launched = Taken {
+                    image: *image,
+                    version: *version,
+                    room: slots.max(1),
+                    is_fresh: true,
+                };
+                self.taken.insert(*machine, launched);
+                match claim {
+                    Some((build, _)) => self.fill(*build, *machine),
+                    None => self.spare(*machine, *image, *version),
+                }
             }
             Action::Drain { machine, .. } => {
                 self.machine_once(*machine);
@@ -142,11 +199,59 @@ impl Check<'_> {
         }
     }
 
-    fn bind(&mut self, build: BuildId, id: MachineId, free: impl Fn(Phase) -> bool) {
-        let free = |machine: &&MachineView| free(machine.phase);
-        match self.snapshot.machines.get(&id).filter(free) {
-            Some(machine) => self.build(build, machine.image, machine.version),
-            None => self.violations.push(Violation::NotFree(id)),
+    /// Takes note of a machine of the snapshot that is to get builds, if it is in the right phase.
+    fn look(&mut self, id: MachineId, is_right: impl Fn(Phase) -> bool) {
+        let Some(machine) = self.snapshot.machines.get(&id) else {
+            return;
+        };
+        if !is_right(machine.phase) {
+            return;
+        }
+        let room = self
+            .snapshot
+            .image(machine.image)
+            .map_or(0, |image| room(image, machine));
+        let is_without_work = machine.claims == 0;
+        self.taken.insert(
+            id,
+            Taken {
+                image: machine.image,
+                version: machine.version,
+                // One without work takes one build, whatever it allows side by side.
+                room: room.max(u32::from(is_without_work && machine.phase != Phase::Busy)),
+                is_fresh: machine.builds_done == 0 && is_without_work,
+            },
+        );
+    }
+
+    /// Gives a machine a build.
+    fn fill(&mut self, build: BuildId, id: MachineId) {
+        let Some(taken) = self.taken.get(&id).copied().filter(|taken| taken.room > 0) else {
+            self.violations.push(Violation::NotFree(id));
+            return;
+        };
+        let queued = self.snapshot.queued.get(&build);
+        let class = queued.and_then(|queued| self.snapshot.classes.get(&queued.class));
+        let wants_fresh = class.is_some_and(|class| class.fresh);
+        if wants_fresh && !taken.is_fresh {
+            let machine = id;
+            self.violations.push(Violation::NotAlone { build, machine });
+        }
+        let after = Taken {
+            room: if wants_fresh { 0 } else { taken.room - 1 },
+            is_fresh: false,
+            ..taken
+        };
+        self.taken.insert(id, after);
+        self.build(build, taken.image, taken.version);
+    }
+
+    /// A machine to be at hand is of a current version.
+    fn spare(&mut self, machine: MachineId, image: ImageIndex, version: u32) {
+        let view = self.snapshot.image(image);
+        if view.is_none_or(|view| view.version != Some(version)) {
+            let image = view.map_or_else(|| format!("#{}", image.0), |view| view.name.clone());
+            self.violations.push(Violation::OldSpare { machine, image });
         }
     }
 
@@ -182,31 +287,6 @@ impl Check<'_> {
             .is_some_and(|machine| without_work(machine.phase) && !is_held(machine, self.now));
         if !drainable {
             self.violations.push(Violation::DrainsWork(id));
-        }
-    }
-
-    fn limits(&mut self) {
-        for limit in &self.snapshot.limits {
-            let covered = |image: &ImageIndex| u32::from(limit.covers(*image));
-            let present: u32 = self
-                .snapshot
-                .machines
-                .values()
-                .filter(|m| !matches!(m.phase, Phase::Asleep(_)))
-                .map(|m| covered(&m.image))
-                .sum();
-            let launched: u32 = self
-                .launches
-                .iter()
-                .map(|(i, count)| covered(i) * count)
-                .sum();
-            if launched > 0 && present + launched > limit.machines {
-                self.violations.push(Violation::OverLimit {
-                    limit: limit.name.clone(),
-                    max: limit.machines,
-                    planned: present + launched,
-                });
-            }
         }
     }
 }

@@ -1,14 +1,15 @@
-//! Step 4: machines that nothing was placed on and that have stood idle for long enough go, or go to
+//! Step 5: machines that nothing was placed on and that have stood idle for long enough go, or go to
 //! sleep where their policy says so; so do
 //! machines on their way up that no build waits for any more.
 
 use std::collections::BTreeSet;
 
-use crate::model::{MachineId, Market, Reason, SleepKind, Timestamp};
+use crate::model::{Billing, MachineId, Market, Reason, SleepKind, Timestamp};
 
 use super::plan::{Action, Kept, Plan};
 use super::retire::Pool;
-use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
+use super::snapshot::{ImageIndex, ImageView, MachineView, Phase, Snapshot};
+use super::standing::{FloorWhy, IdleTerms, IdleWhy, KeptWhy};
 
 /// Ends what is not worth keeping, and says until when the rest is kept.
 pub(super) fn expire(snapshot: &Snapshot, now: Timestamp, pool: &Pool, plan: &mut Plan) {
@@ -17,11 +18,23 @@ pub(super) fn expire(snapshot: &Snapshot, now: Timestamp, pool: &Pool, plan: &mu
             continue;
         };
         let mut asleep = pool.asleep_or_nearly(snapshot, *image);
+        let floors = snapshot.warm.get(image);
+        let max_asleep = floors
+            .map_or(0, |floors| floors.asleep)
+            .max(view.max_asleep);
         for (since, machine) in idle {
-            let until = since.0 + view.idle_timeout;
+            if pool.held.contains(machine) {
+                plan.kept.push(Kept {
+                    machine: *machine,
+                    until: snapshot.changes_at.unwrap_or(now),
+                    why: KeptWhy::Floor(floors.map_or(FloorWhy::Schedule, |floors| floors.why)),
+                });
+                continue;
+            }
+            let (until, why) = terms_of(snapshot, view, *machine, since.0).goes_at(since.0);
             if now >= until {
                 let may_sleep = view.sleep != SleepKind::Never
-                    && asleep < view.max_asleep
+                    && asleep < max_asleep
                     && is_bought_to_keep(snapshot, *machine);
                 asleep += u32::from(may_sleep);
                 plan.actions.push(if may_sleep {
@@ -39,12 +52,14 @@ pub(super) fn expire(snapshot: &Snapshot, now: Timestamp, pool: &Pool, plan: &mu
                 plan.kept.push(Kept {
                     machine: *machine,
                     until,
+                    why,
                 });
                 plan.wake(until);
             }
         }
     }
-    for (_, machine) in pool.coming.values().flatten() {
+    let unneeded = |(_, machine): &&(Timestamp, MachineId)| !pool.held.contains(machine);
+    for (_, machine) in pool.coming.values().flatten().filter(unneeded) {
         plan.actions.push(Action::Drain {
             machine: *machine,
             reason: Reason::Unneeded,
@@ -52,13 +67,30 @@ pub(super) fn expire(snapshot: &Snapshot, now: Timestamp, pool: &Pool, plan: &mu
     }
 }
 
+/// What holds for an idle machine; its image's plain timeout where nothing else is known.
+fn terms_of(
+    snapshot: &Snapshot,
+    image: &ImageView,
+    machine: MachineId,
+    since: Timestamp,
+) -> IdleTerms {
+    let known = snapshot.idle.get(&machine).copied();
+    known.unwrap_or(IdleTerms {
+        timeout: image.idle_timeout,
+        why: IdleWhy::Said,
+        billing: Billing::default(),
+        billed_from: since,
+    })
+}
+
 impl Pool {
     /// Machines of an image that are asleep, or on their way there.
-    fn asleep_or_nearly(&self, snapshot: &Snapshot, image: ImageIndex) -> u32 {
+    pub(super) fn asleep_or_nearly(&self, snapshot: &Snapshot, image: ImageIndex) -> u32 {
         let asleep = self.asleep.get(&image).map_or(0, BTreeSet::len);
         let nearly = |m: &&MachineView| m.image == image && m.phase == Phase::FallingAsleep;
         let nearly = snapshot.machines.values().filter(nearly).count();
-        u32::try_from(asleep + nearly).unwrap_or(u32::MAX)
+        let dozing = self.dozing.get(&image).copied().unwrap_or(0);
+        u32::try_from(asleep + nearly).map_or(u32::MAX, |count| count + dozing)
     }
 }
 

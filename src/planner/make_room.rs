@@ -4,9 +4,10 @@
 
 use crate::model::{MachineId, Reason};
 
-use super::plan::{Action, Blocked, Plan};
+use super::limits::{Limit, Quota};
+use super::plan::{Action, Blocked, Plan, Waiting};
 use super::retire::Pool;
-use super::snapshot::{Limit, Snapshot};
+use super::snapshot::Snapshot;
 
 /// Drains, for each limit, the longest idle machines, as many as builds wait for it and no machine
 /// is on its way out for yet.
@@ -15,19 +16,17 @@ pub(super) fn make_room(snapshot: &Snapshot, pool: &mut Pool, plan: &mut Plan) {
         let waiting: usize = plan
             .waiting
             .iter()
-            .filter(|waiting| waiting.why == Blocked::Limit(place))
-            .map(|waiting| waiting.builds)
+            .filter(|waiting| waits_for_machines(&waiting.why, place))
+            .map(|waiting| machines_for(snapshot, waiting))
             .sum();
-        let ending: u32 = pool
-            .ending
-            .iter()
-            .filter(|(image, _)| limit.covers(**image))
-            .map(|(_, count)| *count)
-            .sum();
+        let ending = pool.room.used.get(place).map_or(0, |used| used.ending);
         for _ in usize::try_from(ending).unwrap_or(usize::MAX)..waiting {
-            let Some(machine) = longest_idle(limit, pool) else {
+            let Some(machine) = longest_idle(snapshot, limit, pool) else {
                 break;
             };
+            if let Some(machine) = snapshot.machines.get(&machine) {
+                pool.room.ends(snapshot, machine);
+            }
             plan.actions.push(Action::Drain {
                 machine,
                 reason: Reason::MakeRoom,
@@ -36,14 +35,47 @@ pub(super) fn make_room(snapshot: &Snapshot, pool: &mut Pool, plan: &mut Plan) {
     }
 }
 
-fn longest_idle(limit: &Limit, pool: &mut Pool) -> Option<MachineId> {
+/// Machines that the builds of a class need, filled as far as its best image allows.
+fn machines_for(snapshot: &Snapshot, waiting: &Waiting) -> usize {
+    let class = snapshot.classes.get(&waiting.class);
+    let best = class.and_then(|class| class.candidates.first().filter(|_| !class.fresh));
+    let image = best.and_then(|candidate| snapshot.image(candidate.image));
+    let slots = image.map_or(1, |image| image.slots.max(1));
+    waiting.builds.div_ceil(usize::try_from(slots).unwrap_or(1))
+}
+
+/// Whether builds wait for what an idle machine takes up: another build or hour is not made of that.
+fn waits_for_machines(why: &Blocked, place: usize) -> bool {
+    match why {
+        Blocked::Limit(reached) => {
+            reached.limit == place
+                && match reached.quota {
+                    Quota::Machines | Quota::Vcpus | Quota::Cost => true,
+                    Quota::Builds | Quota::Launches => false,
+                }
+        }
+        Blocked::NoImage
+        | Blocked::Budget(_)
+        | Blocked::Paused(..)
+        | Blocked::Dry(..)
+        | Blocked::Unresolved(_)
+        | Blocked::Backoff(_) => false,
+    }
+}
+
+fn longest_idle(snapshot: &Snapshot, limit: &Limit, pool: &mut Pool) -> Option<MachineId> {
+    let counts = |id: &MachineId| {
+        let machine = snapshot.machines.get(id);
+        machine.is_some_and(|m| limit.scope.covers(m.image, m.project, &[]))
+    };
     let (image, key) = pool
         .idle
         .iter()
-        .filter(|(image, _)| limit.covers(**image))
-        .filter_map(|(image, idle)| Some((*image, *idle.last()?)))
+        .filter_map(|(image, idle)| {
+            let longest = idle.iter().rev().find(|(_, id)| counts(id))?;
+            Some((*image, *longest))
+        })
         .max_by_key(|(_, key)| *key)?;
     pool.idle.get_mut(&image)?.remove(&key);
-    *pool.ending.entry(image).or_default() += 1;
     Some(key.1)
 }

@@ -3,29 +3,50 @@
 //! [`plan()`] is pure, total and deterministic: the same snapshot, time and identities give the same
 //! plan, and the plan leaves execution no choices. Steps run in a fixed order, one file each:
 //! `retire` (machines that must end whatever is queued), `place` (queued builds to machines and
-//! launches), `make_room` (idle machines that keep others out of a limit), `expire` (machines idle
-//! for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
+//! launches), `make_room` (idle machines that keep others out of a limit), `warm` (machines to
+//! be at hand), `expire` (machines idle for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
 //! `engine`; `api` sees the report types only.
 
 mod audit;
+mod audit_limits;
+mod budgets;
 mod expire;
 mod give_up;
+mod limits;
 mod make_room;
 mod place;
 mod plan;
+mod replay;
 mod report;
 mod retire;
+mod room;
+mod share;
+mod slots;
 mod snapshot;
+mod standing;
+mod turns;
+mod warm;
 
 pub use audit::{Violation, audit};
-pub use plan::{Action, Blocked, Kept, Plan, Waiting, plan};
+pub use budgets::{BudgetView, NoRoom, Part, Standing};
+pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
+pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
+pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
     Explanation, ImageVerdict, MachineCost, PlanReport, WaitingReport, blocked_words, render,
 };
+pub use share::{Flow, MOST_PRIORITY, Shares};
 pub use snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, OfferingView,
-    PauseReason, Paused, Phase, QueueKey, Queued, Snapshot,
+    BoundView, Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Meter, OfferingView,
+    PauseReason, Paused, Phase, ProjectIndex, ProjectView, QueueKey, Queued, Snapshot,
 };
 
+pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};
+
+#[cfg(test)]
+mod limit_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "warm/tests.rs"]
+mod warm_tests;

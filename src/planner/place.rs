@@ -1,22 +1,27 @@
-//! Step 2: queued builds to machines: idle ones first, then ones that are coming anyway, then ones
-//! asleep, then launches on the cheapest fitting image that limits and capacity allow.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! Step 2: queued builds to machines: busy ones that have room first, then idle ones, then ones that
+//! are coming anyway, then ones asleep, then launches on the cheapest fitting image that limits and
+//! capacity allow.
 
 use crate::model::{AttemptId, BuildId, MachineId, Market, MarketChoice, Rate, Timestamp};
 
+use super::budgets::Part;
+use super::limits::Load;
 use super::plan::{Action, Blocked, Plan, Waiting};
 use super::retire::Pool;
+use super::room::{Place, Room};
+use super::slots::Shared;
 use super::snapshot::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, OfferingView, Paused, QueueKey, Snapshot,
+    Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, OfferingView, Paused, QueueKey,
+    Snapshot,
 };
+use super::turns::Turns;
 
-/// Places builds in queue order until nothing more can be placed.
+/// Places builds, flow by flow and within a flow by age, until nothing more can be placed.
 ///
-/// Nothing in the pool grows during a pass, so a class that was blocked once stays blocked: the
-/// pass looks at each class, and at each placed build, once. A blocked class never holds up another
-/// one, which is work conservation; within a class the queue order is strict.
+/// A class that was blocked once stays blocked: what the pool gains during a pass is room on machines
+/// that the class could have had alone, and did not fit. So the pass looks at each class, and at each
+/// placed build, once. A blocked class never holds up another one, which is work conservation; within
+/// a class the queue order is strict.
 pub(super) fn place(
     snapshot: &Snapshot,
     now: Timestamp,
@@ -29,47 +34,64 @@ pub(super) fn place(
         .iter()
         .filter_map(|(id, class)| Cursor::new(*id, class, now))
         .collect();
-    let mut heads: BinaryHeap<Reverse<(QueueKey, usize)>> = cursors
-        .iter_mut()
-        .enumerate()
-        .filter_map(|(place, cursor)| Some(Reverse((cursor.queue.next()?, place))))
-        .collect();
-    while let Some(Reverse((key, place))) = heads.pop() {
+    let mut turns = Turns::new(snapshot);
+    for (place, cursor) in cursors.iter_mut().enumerate() {
+        if let Some(head) = cursor.queue.next() {
+            turns.enter(cursor.class.flow(), head, place);
+        }
+    }
+    while let Some((key, place)) = turns.next() {
         let Some(cursor) = cursors.get_mut(place) else {
             continue;
         };
-        match choose(snapshot, now, pool, cursor) {
+        let flow = cursor.class.flow();
+        let goes_on = match choose(snapshot, now, pool, cursor, key.build) {
             Ok(choice) => {
-                plan.actions.push(choice.into_action(key.build, fresh_id));
-                if let Some(next) = cursor.queue.next() {
-                    heads.push(Reverse((next, place)));
-                }
+                let action = choice.into_action(key.build, fresh_id);
+                pool.shared.placed(snapshot, cursor.class, &action, now);
+                plan.actions.push(action);
+                turns.charge(flow);
+                true
             }
-            Err(why) => plan.waiting.push(cursor.waiting(key, why)),
+            Err(why) => {
+                let waiting = cursor.waiting(key, why);
+                let goes_on = waiting.builds < cursor.total - cursor.done;
+                cursor.done += waiting.builds;
+                plan.waiting.push(waiting);
+                goes_on
+            }
+        };
+        if let Some(next) = cursor.queue.next().filter(|_| goes_on) {
+            turns.enter(flow, next, place);
         }
     }
     for (id, class) in &snapshot.classes {
         report_later(*id, class, now, plan);
     }
     plan.waiting.sort_by_key(|waiting| waiting.first);
-    for until in plan
+    let untils = plan
         .waiting
         .iter()
-        .filter_map(|waiting| waiting.why.until())
-        .collect::<Vec<_>>()
-    {
+        .filter_map(|waiting| waiting.why.until());
+    for until in untils.collect::<Vec<_>>() {
         plan.wake(until);
+    }
+    let is_limited = |waiting: &Waiting| matches!(waiting.why, Blocked::Limit(_));
+    if pool.room.has_grown && plan.waiting.iter().any(is_limited) {
+        plan.wake(now);
     }
 }
 
 impl Blocked {
     /// When time alone may end the wait.
-    const fn until(&self) -> Option<Timestamp> {
+    pub(super) const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Paused(_, Paused { until, .. }) | Self::Dry(_, until) | Self::Backoff(until) => {
                 Some(*until)
             }
-            Self::NoImage | Self::Limit(_) | Self::Unresolved(_) => None,
+            Self::Limit(reached) => reached.until,
+            Self::Budget(no_room) => no_room.until,
+            Self::NoImage | Self::Unresolved(_) => None,
         }
     }
 }
@@ -81,7 +103,8 @@ struct Cursor<'a> {
     /// Builds whose time has come, in queue order.
     queue: Box<dyn Iterator<Item = QueueKey> + 'a>,
     total: usize,
-    placed: usize,
+    /// Builds that are placed, or reported.
+    done: usize,
     /// Candidates before this one have no idle machine left.
     idle_from: usize,
 }
@@ -107,23 +130,34 @@ impl<'a> Cursor<'a> {
             class,
             queue,
             total,
-            placed: 0,
+            done: 0,
             idle_from: 0,
         })
     }
 
-    const fn waiting(&self, first: QueueKey, why: Blocked) -> Waiting {
+    /// The builds that wait with `first`: one whose own amount is used up waits alone.
+    fn waiting(&self, first: QueueKey, why: Blocked) -> Waiting {
+        let builds = if is_its_own(&why) {
+            1
+        } else {
+            self.total - self.done
+        };
         Waiting {
             class: self.id,
-            builds: self.total - self.placed,
+            builds,
             first: first.build,
             why,
         }
     }
 }
 
+/// Whether it is in the way of one build only.
+const fn is_its_own(why: &Blocked) -> bool {
+    matches!(why, Blocked::Budget(no_room) if matches!(no_room.part, Part::Build(_)))
+}
+
 /// Where a build goes.
-enum Choice {
+pub(super) enum Choice {
     Machine(MachineId),
     Wake(MachineId, usize),
     Launch(Candidate, u32, Open),
@@ -141,8 +175,7 @@ impl Choice {
             Self::Wake(machine, offering) => Action::Wake {
                 machine,
                 offering,
-                build,
-                attempt,
+                claim: Some((build, attempt)),
             },
             Self::Launch(candidate, version, open) => Action::Launch {
                 machine: MachineId::from_bits(fresh_id()),
@@ -150,8 +183,7 @@ impl Choice {
                 version,
                 market: open.market,
                 offerings: open.places,
-                build,
-                attempt,
+                claim: Some((build, attempt)),
             },
         }
     }
@@ -162,52 +194,168 @@ fn choose(
     now: Timestamp,
     pool: &mut Pool,
     cursor: &mut Cursor<'_>,
+    build: BuildId,
 ) -> Result<Choice, Blocked> {
-    let ready = take_idle(snapshot, pool, cursor)
-        .or_else(|| take_coming(snapshot, pool, cursor.class))
-        .map(Choice::Machine);
-    let choice = match ready.or_else(|| wake(snapshot, now, pool, cursor.class)) {
-        Some(choice) => choice,
-        None => launch(snapshot, now, pool, cursor.class)?,
+    let mut why = Blocked::NoImage;
+    let mut search = Search {
+        snapshot,
+        now,
+        class: cursor.class,
+        build: Some(build),
+        why: &mut why,
     };
-    cursor.placed += 1;
-    Ok(choice)
+    let ready = search
+        .join(pool, Shared::take_busy)
+        .or_else(|| search.take_idle(pool, &mut cursor.idle_from))
+        .or_else(|| search.join(pool, Shared::take_coming))
+        .or_else(|| search.take_coming(pool))
+        .map(Choice::Machine);
+    let choice = ready
+        .or_else(|| search.wake(pool))
+        .or_else(|| search.launch(pool));
+    cursor.done += usize::from(choice.is_some());
+    choice.ok_or(why)
 }
 
-fn take_idle(snapshot: &Snapshot, pool: &mut Pool, cursor: &mut Cursor<'_>) -> Option<MachineId> {
-    let class = cursor.class;
-    while let Some(candidate) = class.candidates.get(cursor.idle_from) {
-        if let Some(idle) = pool.idle.get_mut(&candidate.image) {
-            let found = idle.iter().find(|(_, id)| fits(snapshot, class, *id));
-            let found = found.copied();
-            if let Some(key) = found {
+/// Takes a machine that has builds, and room, and that is accepted for one more.
+type Joining = fn(
+    &mut Shared,
+    &Snapshot,
+    &Class,
+    &mut dyn FnMut(&MachineView) -> bool,
+) -> Option<(MachineId, MachineView)>;
+
+/// The search for a build's place.
+struct Search<'a> {
+    snapshot: &'a Snapshot,
+    now: Timestamp,
+    class: &'a Class,
+    /// None for a machine to be at hand.
+    build: Option<BuildId>,
+    /// The best reason so far for finding none.
+    why: &'a mut Blocked,
+}
+
+impl<'a> Search<'a> {
+    /// Joins the builds of a machine that has room for one more.
+    fn join(&mut self, pool: &mut Pool, take: Joining) -> Option<MachineId> {
+        let (snapshot, class, build) = (self.snapshot, self.class, self.build);
+        let Pool { shared, room, .. } = pool;
+        let mut has_room = |view: &MachineView| self.has_room(room, &Place::on(class, build, view));
+        let (id, view) = take(shared, snapshot, class, &mut has_room)?;
+        room.take(snapshot, self.now, &Place::on(class, build, &view));
+        Some(id)
+    }
+
+    fn take_idle(&mut self, pool: &mut Pool, idle_from: &mut usize) -> Option<MachineId> {
+        let mut first = *idle_from;
+        while let Some(candidate) = self.class.candidates.get(first) {
+            if let Some(idle) = pool.idle.get_mut(&candidate.image)
+                && let Some(key) = self.find(&pool.room, idle.iter().copied())
+            {
                 idle.remove(&key);
+                self.take(&mut pool.room, key.1);
                 return Some(key.1);
             }
+            first += 1;
+            // Another build of the class may find what this one alone may not take.
+            if !is_its_own(self.why) {
+                *idle_from = first;
+            }
         }
-        cursor.idle_from += 1;
+        None
     }
-    None
+
+    fn take_coming(&mut self, pool: &mut Pool) -> Option<MachineId> {
+        if pool.coming.is_empty() {
+            return None;
+        }
+        self.class.candidates.iter().find_map(|candidate| {
+            let coming = pool.coming.get_mut(&candidate.image)?;
+            let key = self.find(&pool.room, coming.iter().copied())?;
+            coming.remove(&key);
+            self.take(&mut pool.room, key.1);
+            Some(key.1)
+        })
+    }
+
+    /// The first of some machines that fits and for which there is room.
+    fn find<K>(
+        &mut self,
+        room: &Room,
+        mut machines: impl Iterator<Item = (K, MachineId)>,
+    ) -> Option<(K, MachineId)> {
+        machines.find(|(_, id)| {
+            let Some(machine) = self.snapshot.machines.get(id) else {
+                return false;
+            };
+            let place = Place::on(self.class, self.build, machine);
+            fits(self.snapshot, self.class, *id) && self.has_room(room, &place)
+        })
+    }
+
+    fn has_room(&mut self, room: &Room, place: &Place<'_>) -> bool {
+        let refused = room.refuses(self.snapshot, self.now, place);
+        let has_room = refused.is_none();
+        if let Some(why) = refused {
+            self.blocked(why);
+        }
+        has_room
+    }
+
+    fn blocked(&mut self, why: Blocked) {
+        *self.why = sooner(self.why.clone(), why);
+    }
+
+    fn take(&self, room: &mut Room, machine: MachineId) {
+        if let Some(machine) = self.snapshot.machines.get(&machine) {
+            let place = Place::on(self.class, self.build, machine);
+            room.take(self.snapshot, self.now, &place);
+        }
+    }
+
+    /// A place on a machine that is to be woken or launched.
+    const fn cold(&self, image: ImageIndex, load: Load, launch: bool) -> Place<'a> {
+        Place {
+            class: self.class,
+            build: self.build,
+            image,
+            present: None,
+            load,
+            launch,
+        }
+    }
 }
 
-fn take_coming(snapshot: &Snapshot, pool: &mut Pool, class: &Class) -> Option<MachineId> {
-    if pool.coming.is_empty() {
-        return None;
-    }
-    class.candidates.iter().find_map(|candidate| {
-        let coming = pool.coming.get_mut(&candidate.image)?;
-        let found = coming.iter().find(|(_, id)| fits(snapshot, class, *id));
-        let found = found.copied()?;
-        coming.remove(&found);
-        Some(found.1)
-    })
+fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
+    let machine = snapshot.machines.get(&machine);
+    machine.is_some_and(|machine| suits(snapshot, class, machine))
+}
+
+/// A machine to be at hand: woken, or launched, on the one candidate of `class`. The error is what is
+/// in the way.
+pub(super) fn spare(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    pool: &mut Pool,
+    class: &Class,
+    may_wake: bool,
+) -> Result<Choice, Blocked> {
+    let mut why = Blocked::NoImage;
+    let mut search = Search {
+        snapshot,
+        now,
+        class,
+        build: None,
+        why: &mut why,
+    };
+    let woken = may_wake.then(|| search.wake(pool)).flatten();
+    let choice = woken.or_else(|| search.launch(pool));
+    choice.ok_or(why)
 }
 
 /// Whether a machine is as fresh and as sure as a class needs it.
-fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
-    let Some(machine) = snapshot.machines.get(&machine) else {
-        return false;
-    };
+pub(super) fn suits(snapshot: &Snapshot, class: &Class, machine: &MachineView) -> bool {
     // Where the policy knows spare capacity only, a last retry takes that, too.
     let only_spot = || {
         let image = snapshot.image(machine.image);
@@ -217,118 +365,163 @@ fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
         && (!class.on_demand || machine.market == Market::OnDemand || only_spot())
 }
 
-/// Wakes the machine that fell asleep last, as what it was if there is capacity for that, else as
-/// the cheapest type that its zone has: its disk cannot leave the zone.
-fn wake(snapshot: &Snapshot, now: Timestamp, pool: &mut Pool, class: &Class) -> Option<Choice> {
-    if pool.asleep.is_empty() {
-        return None;
-    }
-    for candidate in &class.candidates {
-        let Some(image) = snapshot.image(candidate.image) else {
-            continue;
-        };
-        if is_paused(image, now) || reached_limit(snapshot, pool, candidate).is_some() {
-            continue;
+impl Search<'_> {
+    /// Wakes the machine that fell asleep last, as what it was if there is capacity for that, else as
+    /// the cheapest type that its zone has: its disk cannot leave the zone.
+    fn wake(&mut self, pool: &mut Pool) -> Option<Choice> {
+        if pool.asleep.is_empty() {
+            return None;
         }
-        let asleep = pool.asleep.get(&candidate.image).into_iter().flatten();
-        let found = asleep
-            .filter(|(_, id)| fits(snapshot, class, *id))
-            .find_map(|key| Some((*key, wake_as(snapshot, image, key.1, now)?)));
-        let Some((key, offering)) = found else {
-            continue;
-        };
-        if let Some(asleep) = pool.asleep.get_mut(&candidate.image) {
-            asleep.remove(&key);
+        for candidate in &self.class.candidates {
+            let Some(image) = self.snapshot.image(candidate.image) else {
+                continue;
+            };
+            if is_paused(image, self.now) {
+                continue;
+            }
+            let asleep = pool.asleep.get(&candidate.image).into_iter().flatten();
+            let found = asleep
+                .filter(|(_, id)| fits(self.snapshot, self.class, *id))
+                .find_map(|key| Some((*key, wake_as(self.snapshot, image, key.1, self.now)?)));
+            let Some((key, offering)) = found else {
+                continue;
+            };
+            let place = self.cold(candidate.image, load_of(offering), false);
+            let refused = pool.room.refuses(self.snapshot, self.now, &place);
+            if let Some(why) = refused {
+                self.blocked(why);
+                continue;
+            }
+            pool.room.take(self.snapshot, self.now, &place);
+            if let Some(asleep) = pool.asleep.get_mut(&candidate.image) {
+                asleep.remove(&key);
+            }
+            return Some(Choice::Wake(key.1, offering.place));
         }
-        *pool.count.entry(candidate.image).or_default() += 1;
-        return Some(Choice::Wake(key.1, offering));
+        None
     }
-    None
+
+    fn launch(&mut self, pool: &mut Pool) -> Option<Choice> {
+        for candidate in &self.class.candidates {
+            let Some(image) = self.snapshot.image(candidate.image) else {
+                continue;
+            };
+            let Some(version) = image.version else {
+                continue;
+            };
+            if let Some(paused) = image.paused.filter(|paused| self.now < paused.until) {
+                self.blocked(Blocked::Paused(candidate.image, paused));
+                continue;
+            }
+            match self.open_pools(candidate.image, image, &pool.room) {
+                Ok(open) => {
+                    let place = self.cold(candidate.image, open.most, true);
+                    pool.room.take(self.snapshot, self.now, &place);
+                    return Some(Choice::Launch(*candidate, version, open));
+                }
+                Err(why) => self.blocked(why),
+            }
+        }
+        None
+    }
+
+    /// The ladder within an image: its types and zones on the first market that has any open, at once,
+    /// for only the provider knows their depth. Types that limits or budgets have no room for are left
+    /// out. The error is why there are none.
+    fn open_pools(
+        &self,
+        index: ImageIndex,
+        image: &ImageView,
+        room: &Room,
+    ) -> Result<Open, Blocked> {
+        // Most limits do not ask what is bought: one look is enough then.
+        let any = self.cold(index, Load::default(), true);
+        if let Some(why) = room.refuses(self.snapshot, self.now, &any) {
+            return Err(why);
+        }
+        let mut opens_at = None;
+        for market in markets(self.class, image) {
+            let of_market = image.offerings.iter().filter(|o| o.market == market);
+            let open = of_market.clone().filter(|o| is_open(o, self.now));
+            let refuses = |offering: &OfferingView| {
+                let place = self.cold(index, load_of(offering), true);
+                room.refuses(self.snapshot, self.now, &place)
+            };
+            let open: Vec<&OfferingView> = open.collect();
+            let mut fitting = open.iter().filter(|o| refuses(o).is_none()).peekable();
+            if let Some(cheapest) = fitting.peek() {
+                let dearest = dearest_beside(cheapest.price);
+                let worth = fitting.take_while(|offering| offering.price <= dearest);
+                let chosen: Vec<&OfferingView> = worth.take(MOST_POOLS).copied().collect();
+                return Ok(Open::of(market, &chosen));
+            }
+            // What is in the way of the cheapest is what people can do most about.
+            if let Some(why) = open.first().and_then(|cheapest| refuses(cheapest)) {
+                return Err(why);
+            }
+            let closed = of_market.filter_map(|offering| offering.available_after);
+            opens_at = closed.chain(opens_at).min();
+        }
+        Err(match opens_at {
+            Some(until) => Blocked::Dry(index, until),
+            None => Blocked::Unresolved(index),
+        })
+    }
 }
 
-fn wake_as(
+const fn load_of(offering: &OfferingView) -> Load {
+    Load {
+        vcpus: offering.vcpus,
+        rate: offering.price,
+    }
+}
+
+fn wake_as<'a>(
     snapshot: &Snapshot,
-    image: &ImageView,
+    image: &'a ImageView,
     machine: MachineId,
     now: Timestamp,
-) -> Option<usize> {
+) -> Option<&'a OfferingView> {
     let was = snapshot.machines.get(&machine)?.offering?;
     let was = image.offerings.iter().find(|o| o.place == was)?;
     let open =
         |o: &&OfferingView| o.market == Market::OnDemand && o.zone == was.zone && is_open(o, now);
     let cheapest = || image.offerings.iter().find(open);
-    let offering = Some(was).filter(open).or_else(cheapest)?;
-    Some(offering.place)
+    Some(was).filter(open).or_else(cheapest)
 }
 
 /// Pools that are open for a launch.
-struct Open {
-    market: Market,
-    places: Vec<usize>,
+pub(super) struct Open {
+    pub(super) market: Market,
+    pub(super) places: Vec<usize>,
+    /// The most that the machine may become.
+    most: Load,
 }
 
-fn launch(
-    snapshot: &Snapshot,
-    now: Timestamp,
-    pool: &mut Pool,
-    class: &Class,
-) -> Result<Choice, Blocked> {
-    let mut why = Blocked::NoImage;
-    for candidate in &class.candidates {
-        let Some(image) = snapshot.image(candidate.image) else {
-            continue;
-        };
-        let Some(version) = image.version else {
-            continue;
-        };
-        if let Some(paused) = image.paused.filter(|paused| now < paused.until) {
-            why = sooner(why, Blocked::Paused(candidate.image, paused));
-            continue;
-        }
-        if let Some(limit) = reached_limit(snapshot, pool, candidate) {
-            why = sooner(why, Blocked::Limit(limit));
-            continue;
-        }
-        match open_pools(class, image, now) {
-            Ok(open) => {
-                *pool.count.entry(candidate.image).or_default() += 1;
-                return Ok(Choice::Launch(*candidate, version, open));
-            }
-            Err(Some(until)) => why = sooner(why, Blocked::Dry(candidate.image, until)),
-            Err(None) => why = sooner(why, Blocked::Unresolved(candidate.image)),
+impl Open {
+    fn of(market: Market, chosen: &[&OfferingView]) -> Self {
+        let vcpus = chosen.iter().map(|offering| offering.vcpus).max();
+        let rate = chosen.iter().map(|offering| offering.price).max();
+        Self {
+            market,
+            places: chosen.iter().map(|offering| offering.place).collect(),
+            most: Load {
+                vcpus: vcpus.unwrap_or_default(),
+                rate: rate.unwrap_or_default(),
+            },
         }
     }
-    Err(why)
 }
 
-/// The ladder within an image: its types and zones on the first market that has any open, at once,
-/// for only the provider knows their depth.
-///
-/// The error is when the first closed pool opens again; none when there are no pools at all.
-fn open_pools(class: &Class, image: &ImageView, now: Timestamp) -> Result<Open, Option<Timestamp>> {
+/// The markets to try, in order.
+fn markets(class: &Class, image: &ImageView) -> impl Iterator<Item = Market> {
     let markets = match image.market {
         MarketChoice::OnDemand => [Some(Market::OnDemand), None],
         MarketChoice::Spot => [Some(Market::Spot), None],
         MarketChoice::SpotWithFallback if class.on_demand => [Some(Market::OnDemand), None],
         MarketChoice::SpotWithFallback => [Some(Market::Spot), Some(Market::OnDemand)],
     };
-    let mut opens_at = None;
-    for market in markets.into_iter().flatten() {
-        let of_market = image.offerings.iter().filter(|o| o.market == market);
-        let mut open = of_market.clone().filter(|o| is_open(o, now)).peekable();
-        if let Some(cheapest) = open.peek() {
-            let dearest = dearest_beside(cheapest.price);
-            let worth = open.take_while(|offering| offering.price <= dearest);
-            let places = worth.take(MOST_POOLS).map(|offering| offering.place);
-            return Ok(Open {
-                market,
-                places: places.collect(),
-            });
-        }
-        let closed = of_market.filter_map(|offering| offering.available_after);
-        opens_at = closed.chain(opens_at).min();
-    }
-    Err(opens_at)
+    markets.into_iter().flatten()
 }
 
 /// Pools that one launch may name at most: ten to twenty types over all zones give the provider's
@@ -348,26 +541,18 @@ fn is_paused(image: &ImageView, now: Timestamp) -> bool {
     image.paused.is_some_and(|paused| now < paused.until)
 }
 
-/// The reason worth telling: a limit (somebody can act) before a wait (it passes), and of waits the
+/// The reason worth telling: a limit or a budget (somebody can act) before a wait (it passes), and of waits the
 /// shortest.
 fn sooner(known: Blocked, other: Blocked) -> Blocked {
     match (&known, &other) {
-        (Blocked::Limit(_), _) => known,
-        (_, Blocked::Limit(_)) | (Blocked::NoImage, _) => other,
+        (Blocked::Limit(_) | Blocked::Budget(_), _) => known,
+        (_, Blocked::Limit(_) | Blocked::Budget(_)) | (Blocked::NoImage, _) => other,
         _ => match (known.until(), other.until()) {
             (Some(one), Some(two)) if two < one => other,
             (None, Some(_)) => other,
             (Some(_) | None, _) => known,
         },
     }
-}
-
-fn reached_limit(snapshot: &Snapshot, pool: &Pool, candidate: &Candidate) -> Option<usize> {
-    snapshot.limits.iter().position(|limit| {
-        let covered = |(image, count): (&ImageIndex, &u32)| limit.covers(*image).then_some(*count);
-        limit.covers(candidate.image)
-            && pool.count.iter().filter_map(covered).sum::<u32>() >= limit.machines
-    })
 }
 
 /// Builds that wait for their time are reported and woken for, not placed.

@@ -1,12 +1,19 @@
 //! The plan, and the order of the steps that make it.
 
-use crate::model::{AttemptId, BuildId, MachineId, Market, Reason, SleepKind, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::model::{
+    AttemptId, BuildId, BuildResult, MachineId, Market, Reason, SleepKind, Timestamp,
+};
+
+use super::budgets::NoRoom;
+use super::limits::Reached;
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
-use super::{expire, give_up, make_room, place, retire};
+use super::standing::{Floors, KeptWhy};
+use super::{expire, give_up, make_room, place, retire, warm};
 
 /// What to do now, why not more, and when to think again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// In this order.
     pub actions: Vec<Action>,
@@ -14,21 +21,24 @@ pub struct Plan {
     pub waiting: Vec<Waiting>,
     /// Machines that are kept, and until when.
     pub kept: Vec<Kept>,
+    /// Floors that ask for machines, and what keeps them from being filled.
+    pub floors: Vec<FloorNote>,
     /// When time alone may change the plan.
     pub wake_at: Option<Timestamp>,
 }
 
 impl Plan {
     /// Asks to be made again at `at`, if nothing earlier was asked.
-    pub(super) fn wake(&mut self, at: Timestamp) {
+    pub fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 }
 
 /// One decision, complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Run a build on a machine that is idle, or that is coming without a build of its own.
+    /// Run a build on a machine that is idle or coming, or that runs others and has room for it; also
+    /// on one whose launch or waking comes before this in the plan.
     Bind {
         /// The queued build.
         build: BuildId,
@@ -37,7 +47,7 @@ pub enum Action {
         /// The machine.
         machine: MachineId,
     },
-    /// Launch a machine and bind a build to it.
+    /// Launch a machine, for a build or to be at hand.
     Launch {
         /// The machine to make.
         machine: MachineId,
@@ -49,21 +59,17 @@ pub enum Action {
         market: Market,
         /// Where it may be taken from, cheapest first, by place in the engine's list.
         offerings: Vec<usize>,
-        /// The queued build.
-        build: BuildId,
-        /// The attempt to begin.
-        attempt: AttemptId,
+        /// The queued build and the attempt to begin; none for a machine to be at hand.
+        claim: Option<(BuildId, AttemptId)>,
     },
-    /// Start a machine that is asleep, and bind a build to it.
+    /// Start a machine that is asleep, for a build or to be at hand.
     Wake {
         /// The machine.
         machine: MachineId,
         /// What it becomes, by place in the engine's list of its image's offerings.
         offering: usize,
-        /// The queued build.
-        build: BuildId,
-        /// The attempt to begin.
-        attempt: AttemptId,
+        /// The queued build and the attempt to begin; none for a machine to be at hand.
+        claim: Option<(BuildId, AttemptId)>,
     },
     /// Put an idle machine to sleep.
     Sleep {
@@ -72,10 +78,12 @@ pub enum Action {
         /// How.
         how: SleepKind,
     },
-    /// End a build: no machine was to be had for it for too long.
+    /// End a build: no machine, or no money, was to be had for it.
     GiveUp {
         /// The queued build.
         build: BuildId,
+        /// What it ends as.
+        result: BuildResult,
         /// Why, for people.
         reason: String,
     },
@@ -89,7 +97,7 @@ pub enum Action {
 }
 
 /// A class that keeps queued builds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// The class.
     pub class: ClassId,
@@ -102,12 +110,14 @@ pub struct Waiting {
 }
 
 /// Why builds stay queued.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Blocked {
     /// No image of the catalogue can build them.
     NoImage,
-    /// The limit at this place of `Snapshot::limits` is reached.
-    Limit(usize),
+    /// A limit is reached.
+    Limit(Reached),
+    /// A budget has no room.
+    Budget(NoRoom),
     /// Launches of all fitting images are paused; the first is tried again then.
     Paused(ImageIndex, Paused),
     /// There is no capacity for any fitting image; the first pool is tried again then.
@@ -119,12 +129,25 @@ pub enum Blocked {
 }
 
 /// A machine that is kept without work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// The machine.
     pub machine: MachineId,
-    /// When it will be ended if nothing comes.
+    /// When it will be looked at again if nothing comes.
     pub until: Timestamp,
+    /// Why it is kept until then.
+    pub why: KeptWhy,
+}
+
+/// What a floor asks for, under its ceiling.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloorNote {
+    /// The image.
+    pub image: ImageIndex,
+    /// The floors.
+    pub floors: Floors,
+    /// Why not all of it is there or on its way.
+    pub blocked: Option<Blocked>,
 }
 
 /// Decides. `fresh_id` gives the bits of identities that were never used before.
@@ -133,6 +156,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp, fresh_id: &mut dyn FnMut() -> u
     let mut pool = retire::usable(snapshot, now, &mut plan);
     place::place(snapshot, now, &mut pool, &mut plan, fresh_id);
     make_room::make_room(snapshot, &mut pool, &mut plan);
+    warm::warm(snapshot, now, &mut pool, &mut plan, fresh_id);
     expire::expire(snapshot, now, &pool, &mut plan);
     give_up::give_up(snapshot, now, &mut plan);
     plan

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BuildId, Money, Rate, Span, Timestamp};
+use crate::model::{AtLimit, AttemptId, BuildId, Money, Rate, Span, Timestamp};
 
-use super::plan::{Action, Blocked, Kept, Plan, Waiting};
+use super::budgets::{NoRoom, Part};
+use super::limits::{Quota, Reached};
+use super::plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting};
 use super::snapshot::{PauseReason, Paused, Snapshot};
+use super::standing::{FloorWhy, IdleWhy, KeptWhy};
 
 /// What the planner would do now, and what it is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +19,7 @@ pub struct PlanReport {
     pub actions: Vec<String>,
     /// Builds that stay queued, by what they need.
     pub waiting: Vec<WaitingReport>,
-    /// One sentence per machine that is kept, and until when.
+    /// One sentence per machine that is kept, with until when and why, and per floor.
     pub machines: Vec<String>,
     /// When time alone may change the plan.
     pub wake_at: Option<Timestamp>,
@@ -90,6 +93,7 @@ pub fn render(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> PlanReport {
             .kept
             .iter()
             .map(|kept| kept_words(snapshot, kept, now))
+            .chain(plan.floors.iter().map(|note| floor_words(snapshot, note)))
             .collect(),
         wake_at: plan.wake_at,
     }
@@ -109,16 +113,24 @@ fn action_words(snapshot: &Snapshot, action: &Action) -> String {
             machine,
             image,
             version,
-            build,
+            claim,
             ..
         } => {
             let name = snapshot.image(*image).map_or("?", |image| &image.name);
-            format!("launch {machine} from {name} version {version} for {build}")
+            let what_for = what_for(*claim);
+            format!("launch {machine} from {name} version {version} {what_for}")
         }
-        Action::Wake { machine, build, .. } => format!("wake {machine} for {build}"),
+        Action::Wake { machine, claim, .. } => format!("wake {machine} {}", what_for(*claim)),
         Action::Sleep { machine, how } => format!("put {machine} to sleep ({})", how.word()),
-        Action::GiveUp { build, reason } => format!("give up {build}: {reason}"),
+        Action::GiveUp { build, reason, .. } => format!("give up {build}: {reason}"),
         Action::Drain { machine, reason } => format!("end {machine}: {}", reason.sentence()),
+    }
+}
+
+fn what_for(claim: Option<(BuildId, AttemptId)>) -> String {
+    match claim {
+        Some((build, _)) => format!("for {build}"),
+        None => "to be at hand".to_owned(),
     }
 }
 
@@ -138,15 +150,8 @@ fn waiting_report(snapshot: &Snapshot, waiting: &Waiting) -> WaitingReport {
 pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
     match why {
         Blocked::NoImage => "no image of the catalogue can build it".to_owned(),
-        Blocked::Limit(place) => match snapshot.limits.get(*place) {
-            Some(limit) => {
-                format!(
-                    "policy {:?} allows {} machines at once",
-                    limit.name, limit.machines
-                )
-            }
-            None => "a limit is reached".to_owned(),
-        },
+        Blocked::Limit(reached) => limit_words(snapshot, *reached),
+        Blocked::Budget(no_room) => budget_words(snapshot, no_room),
         Blocked::Paused(image, Paused { until, why }) => {
             let image = snapshot.image(*image).map_or("?", |image| &image.name);
             let why = match why {
@@ -173,6 +178,61 @@ pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
     }
 }
 
+fn limit_words(snapshot: &Snapshot, reached: Reached) -> String {
+    let Some(limit) = snapshot.limits.get(reached.limit) else {
+        return "a limit is reached".to_owned();
+    };
+    let number = |most: Option<u32>| most.unwrap_or_default();
+    let allowed = match reached.quota {
+        Quota::Machines => format!("{} machines at once", number(limit.machines)),
+        Quota::Vcpus => format!("{} vCPUs at once", number(limit.vcpus)),
+        Quota::Builds => format!("{} builds with a machine at once", number(limit.builds)),
+        Quota::Launches => format!("{} launches per hour", number(limit.launches_per_hour)),
+        Quota::Cost => format!(
+            "machines for {} in all",
+            limit.cost_per_hour.unwrap_or_default()
+        ),
+    };
+    let until = reached.until.map(|until| format!("; next try at {until}"));
+    format!(
+        "policy {:?} allows {allowed}{}",
+        limit.name,
+        until.unwrap_or_default()
+    )
+}
+
+fn budget_words(snapshot: &Snapshot, no_room: &NoRoom) -> String {
+    let Some(budget) = snapshot.budgets.get(no_room.budget) else {
+        return "a budget has no room".to_owned();
+    };
+    let name = format!("budget {:?} of policy {:?}", budget.name, budget.policy);
+    if !budget.is_known {
+        return format!("what was spent of {name} is being counted");
+    }
+    let total = budget.total(no_room.part);
+    let what = match no_room.part {
+        Part::All => String::new(),
+        Part::Project(_) => " for its project".to_owned(),
+        Part::Image(_) => " for that image".to_owned(),
+        Part::Pipeline(pipeline) => format!(" for {pipeline}"),
+        Part::Build(_) => " for it".to_owned(),
+    };
+    let left = no_room.left.max(Money::ZERO);
+    let has = format!("{name} has {left} of {total} left{what}");
+    let needs = match no_room.needs {
+        Money::ZERO => String::new(),
+        needs => format!(", and it may cost up to {needs}"),
+    };
+    let until = no_room
+        .until
+        .map(|until| format!("; it begins anew at {until}"));
+    let until = until.unwrap_or_default();
+    match budget.at_limit {
+        AtLimit::Hold | AtLimit::Fail => format!("{has}{needs}{until}"),
+        AtLimit::OnApproval => format!("{has}{needs}; somebody may approve more{until}"),
+    }
+}
+
 fn kept_words(snapshot: &Snapshot, kept: &Kept, now: Timestamp) -> String {
     let image = snapshot
         .machines
@@ -180,5 +240,59 @@ fn kept_words(snapshot: &Snapshot, kept: &Kept, now: Timestamp) -> String {
         .and_then(|m| snapshot.image(m.image));
     let image = image.map_or("?", |image| &image.name);
     let left = Span::from_secs(kept.until.since(now).micros() / 1_000_000);
-    format!("keep {} ({image}) idle for another {left}", kept.machine)
+    let keep = format!("keep {} ({image}) idle", kept.machine);
+    match &kept.why {
+        KeptWhy::Idle(IdleWhy::Said) => format!("{keep} for another {left}"),
+        KeptWhy::Idle(IdleWhy::Worth {
+            boot,
+            value_of_wait,
+            price,
+            learnt_from,
+        }) => {
+            let wait = dollars(*value_of_wait);
+            let price = dollars(*price);
+            let learnt = match learnt_from {
+                Some(gaps) => format!("; learnt from {gaps} gaps between builds"),
+                None => String::new(),
+            };
+            format!(
+                "{keep} for another {left}: a boot costs {boot} x (1 + {wait} / {price}){learnt}"
+            )
+        }
+        KeptWhy::Paid => format!("{keep} for another {left}: so long it is paid for"),
+        KeptWhy::Floor(why) => format!("{keep}: {}", at_hand_words(*why)),
+    }
+}
+
+fn at_hand_words(why: FloorWhy) -> &'static str {
+    match why {
+        FloorWhy::Schedule => "its policy's schedule wants it at hand",
+        FloorWhy::Forecast => "as many builds came at this hour of past weeks",
+    }
+}
+
+fn floor_words(snapshot: &Snapshot, note: &FloorNote) -> String {
+    let image = snapshot.image(note.image).map_or("?", |image| &image.name);
+    let (running, asleep) = (note.floors.running, note.floors.asleep);
+    let wanted = format!(
+        "have {running} machines of {image} at hand and {asleep} asleep: {}",
+        match note.floors.why {
+            FloorWhy::Schedule => "its policy's schedule wants them",
+            FloorWhy::Forecast => "as many builds came at this hour of past weeks",
+        }
+    );
+    match &note.blocked {
+        Some(why) => format!(
+            "{wanted}; some are missing, for {}",
+            blocked_words(snapshot, why)
+        ),
+        None => wanted,
+    }
+}
+
+/// A price per hour without the zeros behind it: `$0.17/h`.
+fn dollars(rate: Rate) -> String {
+    let text = rate.to_string();
+    let number = text.trim_end_matches("/h").trim_end_matches('0');
+    format!("{}/h", number.trim_end_matches('.'))
 }

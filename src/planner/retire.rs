@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{MachineId, Reason, Timestamp};
 
 use super::plan::{Action, Plan};
+use super::room::Room;
+use super::slots::Shared;
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
+use super::warm::is_needed_asleep;
 
 /// Machines that may take a build, and the counts that limits look at.
 #[derive(Debug, Default)]
@@ -17,10 +20,23 @@ pub(super) struct Pool {
     pub(super) coming: BTreeMap<ImageIndex, BTreeSet<(Timestamp, MachineId)>>,
     /// Machines asleep by image, the most recent first.
     pub(super) asleep: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
-    /// Machines by image that run, in whatever phase, planned launches included.
-    pub(super) count: BTreeMap<ImageIndex, u32>,
-    /// Machines by image that are on their way out, planned drains included.
-    pub(super) ending: BTreeMap<ImageIndex, u32>,
+    /// Machines that have builds and room for more.
+    pub(super) shared: Shared,
+    /// Machines without a build that a floor needs.
+    pub(super) held: BTreeSet<MachineId>,
+    /// Machines by image that this plan puts to sleep for a floor.
+    pub(super) dozing: BTreeMap<ImageIndex, u32>,
+    /// What limits and budgets leave, planned launches included.
+    pub(super) room: Room,
+}
+
+impl Pool {
+    /// Takes an idle machine out.
+    pub(super) fn remove_idle(&mut self, image: ImageIndex, key: &IdleKey) {
+        if let Some(idle) = self.idle.get_mut(&image) {
+            idle.remove(key);
+        }
+    }
 }
 
 /// Last in, first out: brute force over thousands of small instances found this dispatch order
@@ -29,14 +45,14 @@ pub(super) type IdleKey = (Reverse<Timestamp>, MachineId);
 
 /// Drains what must end and gives the rest.
 pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Pool {
-    let mut pool = Pool::default();
+    let mut pool = Pool {
+        room: Room::of(snapshot, now),
+        ..Pool::default()
+    };
     for (id, machine) in &snapshot.machines {
-        if !matches!(machine.phase, Phase::Asleep(_)) {
-            *pool.count.entry(machine.image).or_default() += 1;
-        }
-        match must_end(snapshot, machine, now) {
+        match must_end(snapshot, (*id, machine), now) {
             Some(reason) => {
-                *pool.ending.entry(machine.image).or_default() += 1;
+                pool.room.ends(snapshot, machine);
                 plan.actions.push(Action::Drain {
                     machine: *id,
                     reason,
@@ -49,7 +65,11 @@ pub(super) fn usable(snapshot: &Snapshot, now: Timestamp, plan: &mut Plan) -> Po
 }
 
 /// Why a machine without a build must end now.
-fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Option<Reason> {
+pub(super) fn must_end(
+    snapshot: &Snapshot,
+    (id, machine): (MachineId, &MachineView),
+    now: Timestamp,
+) -> Option<Reason> {
     match machine.phase {
         Phase::Idle(_) | Phase::Asleep(_) | Phase::Coming { claimed: false } => {}
         Phase::Coming { claimed: true } | Phase::Busy | Phase::FallingAsleep | Phase::Ending => {
@@ -71,7 +91,9 @@ fn must_end(snapshot: &Snapshot, machine: &MachineView, now: Timestamp) -> Optio
     }
     if let Phase::Asleep(since) = machine.phase {
         // Its lifetime is looked at when it is awake: what sleeps does not wear out.
-        return (now >= since + image.asleep_timeout).then_some(Reason::AsleepTimeout);
+        let is_due = now >= since + image.asleep_timeout;
+        let is_needed = is_due && is_needed_asleep(snapshot, id, machine);
+        return (is_due && !is_needed).then_some(Reason::AsleepTimeout);
     }
     (now >= machine.created_at + image.max_lifetime).then_some(Reason::Lifetime)
 }
@@ -108,13 +130,18 @@ fn add(
                 .entry(machine.image)
                 .or_default()
                 .insert((Reverse(since), id));
-            if let Some(image) = snapshot.image(machine.image) {
-                plan.wake(since + image.asleep_timeout);
+            let until = snapshot
+                .image(machine.image)
+                .map(|i| since + i.asleep_timeout);
+            if let Some(until) = until.filter(|until| now < *until) {
+                plan.wake(until);
             }
         }
-        Phase::Ending => *pool.ending.entry(machine.image).or_default() += 1,
-        // They have what they are for, or nothing can be done about them now.
-        Phase::Coming { claimed: true } | Phase::Busy | Phase::FallingAsleep => {}
+        Phase::Coming { claimed: true } | Phase::Busy => {
+            pool.shared.offer(snapshot, now, (id, machine));
+        }
+        // Nothing can be done about them now.
+        Phase::FallingAsleep | Phase::Ending => {}
     }
 }
 

@@ -1,5 +1,7 @@
 //! Plans for literal snapshots, and properties over random ones. Every plan goes through the audit.
 
+mod share;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +12,18 @@ use crate::model::{
     BuildId, MachineId, Market, MarketChoice, Rate, Reason, SleepKind, Span, Timestamp,
 };
 
-const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
-const SMALL: ImageIndex = ImageIndex(0);
-const LARGE: ImageIndex = ImageIndex(1);
+pub(super) const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
+pub(super) const SMALL: ImageIndex = ImageIndex(0);
+pub(super) const LARGE: ImageIndex = ImageIndex(1);
+/// The first limit allows no more machines.
+const FULL: Reached = Reached {
+    limit: 0,
+    quota: Quota::Machines,
+    until: None,
+};
 
 /// A snapshot of two images: a cheap one and a dear one, ten machines at most.
-fn house() -> Snapshot {
+pub(super) fn house() -> Snapshot {
     let image = |name: &str| ImageView {
         name: name.to_owned(),
         version: Some(1),
@@ -29,16 +37,17 @@ fn house() -> Snapshot {
         images: vec![image("small"), image("large")],
         limits: vec![Limit {
             name: "default".to_owned(),
-            images: None,
-            machines: 10,
+            machines: Some(10),
+            ..Limit::default()
         }],
         ..Snapshot::default()
     }
 }
 
-fn offering(price: u64, market: Market, place: usize) -> OfferingView {
+pub(super) fn offering(price: u64, market: Market, place: usize) -> OfferingView {
     OfferingView {
         price: Rate::from_micros_per_hour(price),
+        vcpus: 1,
         market,
         available_after: None,
         zone: 0,
@@ -51,7 +60,7 @@ const fn pause(until: Timestamp) -> Paused {
     Paused { until, why }
 }
 
-fn candidate(image: ImageIndex) -> Candidate {
+pub(super) fn candidate(image: ImageIndex) -> Candidate {
     let price = Rate::from_micros_per_hour(if image == SMALL { 10 } else { 50 });
     Candidate {
         price,
@@ -60,7 +69,7 @@ fn candidate(image: ImageIndex) -> Candidate {
     }
 }
 
-fn class(snapshot: &mut Snapshot, id: u32, images: &[ImageIndex]) -> ClassId {
+pub(super) fn class(snapshot: &mut Snapshot, id: u32, images: &[ImageIndex]) -> ClassId {
     let mut candidates: Vec<Candidate> = images.iter().copied().map(candidate).collect();
     candidates.sort_unstable();
     snapshot.classes.insert(
@@ -73,7 +82,12 @@ fn class(snapshot: &mut Snapshot, id: u32, images: &[ImageIndex]) -> ClassId {
     ClassId(id)
 }
 
-fn queue(snapshot: &mut Snapshot, class: ClassId, build: u128, priority: i32) -> BuildId {
+pub(super) fn queue(
+    snapshot: &mut Snapshot,
+    class: ClassId,
+    build: u128,
+    priority: i32,
+) -> BuildId {
     let build = BuildId::from_bits(build);
     let key = QueueKey {
         priority: Reverse(priority),
@@ -84,7 +98,12 @@ fn queue(snapshot: &mut Snapshot, class: ClassId, build: u128, priority: i32) ->
     build
 }
 
-fn machine(snapshot: &mut Snapshot, id: u128, image: ImageIndex, phase: Phase) -> MachineId {
+pub(super) fn machine(
+    snapshot: &mut Snapshot,
+    id: u128,
+    image: ImageIndex,
+    phase: Phase,
+) -> MachineId {
     let view = MachineView {
         image,
         version: 1,
@@ -92,21 +111,34 @@ fn machine(snapshot: &mut Snapshot, id: u128, image: ImageIndex, phase: Phase) -
         market: Market::OnDemand,
         offering: Some(0),
         is_interrupted: false,
+        project: None,
         phase,
         created_at: NOW - Span::from_secs(600),
         builds_done: 1,
+        claims: u32::from(has_build(phase)),
+        free: u32::from(!has_build(phase)),
         held_until: None,
+        meter: Meter {
+            vcpus: 1,
+            rate: candidate(image).price,
+            unbilled_since: NOW,
+            coming_since: NOW,
+        },
     };
     snapshot.machines.insert(MachineId::from_bits(id), view);
     MachineId::from_bits(id)
 }
 
-fn idle_for(secs: u64) -> Phase {
+const fn has_build(phase: Phase) -> bool {
+    matches!(phase, Phase::Busy | Phase::Coming { claimed: true })
+}
+
+pub(super) fn idle_for(secs: u64) -> Phase {
     Phase::Idle(NOW - Span::from_secs(secs))
 }
 
 /// Plans with ids from 1000 on, and checks the plan.
-fn planned(snapshot: &Snapshot) -> Plan {
+pub(super) fn planned(snapshot: &Snapshot) -> Plan {
     let mut next = 1_000;
     let plan = plan(snapshot, NOW, &mut || {
         next += 1;
@@ -116,7 +148,7 @@ fn planned(snapshot: &Snapshot) -> Plan {
     plan
 }
 
-fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
+pub(super) fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
     let bind = |action: &Action| match action {
         Action::Bind { build, machine, .. } => Some((*build, *machine)),
         Action::Launch { .. }
@@ -128,9 +160,9 @@ fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
     plan.actions.iter().filter_map(bind).collect()
 }
 
-fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
+pub(super) fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
     let launch = |action: &Action| match action {
-        Action::Launch { build, image, .. } => Some((*build, *image)),
+        Action::Launch { claim, image, .. } => claim.map(|(build, _)| (build, *image)),
         Action::Bind { .. }
         | Action::Wake { .. }
         | Action::Sleep { .. }
@@ -140,7 +172,7 @@ fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
     plan.actions.iter().filter_map(launch).collect()
 }
 
-fn drained(plan: &Plan) -> Vec<(MachineId, Reason)> {
+pub(super) fn drained(plan: &Plan) -> Vec<(MachineId, Reason)> {
     let drain = |action: &Action| match action {
         Action::Drain { machine, reason } => Some((*machine, reason.clone())),
         Action::Bind { .. }
@@ -205,7 +237,7 @@ fn a_cheap_image_that_cools_down_gives_way_to_the_next() {
 #[test]
 fn launches_stop_at_the_limit_and_count_machines_on_their_way_out() {
     let mut snapshot = house();
-    snapshot.limits[0].machines = 3;
+    snapshot.limits[0].machines = Some(3);
     let small = class(&mut snapshot, 0, &[SMALL]);
     machine(&mut snapshot, 1, SMALL, Phase::Ending);
     for build in 1..=5 {
@@ -215,14 +247,14 @@ fn launches_stop_at_the_limit_and_count_machines_on_their_way_out() {
     assert_eq!(launched(&plan).len(), 2);
     assert_eq!(
         (plan.waiting[0].builds, &plan.waiting[0].why),
-        (3, &Blocked::Limit(0))
+        (3, &Blocked::Limit(FULL))
     );
 }
 
 #[test]
 fn higher_priority_runs_first_then_the_older() {
     let mut snapshot = house();
-    snapshot.limits[0].machines = 2;
+    snapshot.limits[0].machines = Some(2);
     let small = class(&mut snapshot, 0, &[SMALL]);
     let large = class(&mut snapshot, 1, &[LARGE]);
     queue(&mut snapshot, small, 1, 0);
@@ -249,7 +281,7 @@ fn a_build_that_no_machine_fits_does_not_hold_up_others() {
 #[test]
 fn idle_machines_nobody_can_use_make_room_for_what_is_queued() {
     let mut snapshot = house();
-    snapshot.limits[0].machines = 2;
+    snapshot.limits[0].machines = Some(2);
     let large = class(&mut snapshot, 0, &[LARGE]);
     queue(&mut snapshot, large, 1, 0);
     machine(&mut snapshot, 1, SMALL, idle_for(10));
@@ -271,7 +303,8 @@ fn idle_machines_go_after_the_timeout_and_not_before() {
         plan.kept,
         [Kept {
             machine: kept,
-            until: NOW + Span::from_secs(1)
+            until: NOW + Span::from_secs(1),
+            why: KeptWhy::Idle(IdleWhy::Said),
         }]
     );
     assert_eq!(plan.wake_at, Some(NOW + Span::from_secs(1)));
@@ -455,6 +488,7 @@ fn a_build_that_finds_no_capacity_for_too_long_is_given_up() {
         Action::GiveUp {
             build: given,
             reason,
+            ..
         },
     ] = plan.actions.as_slice()
     else {
@@ -522,7 +556,7 @@ fn a_machine_that_sleeps_is_woken_before_one_is_launched() {
 #[test]
 fn what_sleeps_counts_against_no_limit_but_waking_does() {
     let mut snapshot = house();
-    snapshot.limits[0].machines = 1;
+    snapshot.limits[0].machines = Some(1);
     snapshot.images[0].asleep_timeout = Span::from_secs(3_600);
     let small = class(&mut snapshot, 0, &[SMALL]);
     for id in 1..=3 {
@@ -532,7 +566,7 @@ fn what_sleeps_counts_against_no_limit_but_waking_does() {
     queue(&mut snapshot, small, 2, 0);
     let plan = planned(&snapshot);
     assert_eq!(woken(&plan).len(), 1);
-    assert_eq!(plan.waiting[0].why, Blocked::Limit(0));
+    assert_eq!(plan.waiting[0].why, Blocked::Limit(FULL));
 }
 
 #[test]
@@ -564,7 +598,7 @@ fn machines_fall_asleep_as_far_as_their_policy_says() {
 #[test]
 fn the_audit_finds_what_a_wrong_planner_would_do() {
     let mut snapshot = house();
-    snapshot.limits[0].machines = 1;
+    snapshot.limits[0].machines = Some(1);
     let small = class(&mut snapshot, 0, &[SMALL]);
     let build = queue(&mut snapshot, small, 1, 0);
     let busy = machine(&mut snapshot, 1, SMALL, Phase::Busy);
@@ -584,8 +618,7 @@ fn the_audit_finds_what_a_wrong_planner_would_do() {
         version: 1,
         market: Market::OnDemand,
         offerings: vec![0],
-        build: BuildId::from_bits(2),
-        attempt,
+        claim: Some((BuildId::from_bits(2), attempt)),
     };
     let found = |actions: Vec<Action>| {
         let plan = Plan {
@@ -664,7 +697,7 @@ fn any_image() -> impl Strategy<Value = ImageView> {
 
 /// A random house: builds of random classes, machines in random phases, limits, cool-downs, markets
 /// and pools that are dry.
-fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+pub(super) fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let images = prop::collection::vec(any_image(), 1..6);
     let fitting = prop::collection::btree_set(0_usize..6, 0..4);
     let classes = prop::collection::vec((fitting, any::<bool>(), any::<bool>()), 1..6);
@@ -713,8 +746,12 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
                 .into_iter()
                 .map(|(image, machines)| Limit {
                     name: "some".to_owned(),
-                    images: image.map(|place| BTreeSet::from([some_image(place)])),
-                    machines,
+                    scope: Scope {
+                        images: image.map(|place| BTreeSet::from([some_image(place)])),
+                        ..Scope::default()
+                    },
+                    machines: Some(machines),
+                    ..Limit::default()
                 })
                 .collect();
             snapshot
@@ -840,9 +877,10 @@ proptest! {
                 });
                 prop_assert!(!free, "a free machine of image {:?}", candidate.image);
                 let limited = snapshot.limits.iter().any(|limit| {
-                    let covered = count.iter().filter(|(image, _)| limit.covers(**image));
-                    limit.covers(candidate.image)
-                        && covered.map(|(_, count)| *count).sum::<u32>() >= limit.machines
+                    let covers = |image| limit.scope.covers(image, None, &[]);
+                    let covered = count.iter().filter(|(image, _)| covers(**image));
+                    covers(candidate.image)
+                        && Some(covered.map(|(_, count)| *count).sum::<u32>()) >= limit.machines
                 });
                 if view.version.is_none() || view.paused.is_some() || limited {
                     continue;
@@ -863,7 +901,7 @@ proptest! {
     fn only_what_is_there_and_allowed_is_bought(snapshot in any_snapshot()) {
         let plan = planned(&snapshot);
         for action in &plan.actions {
-            let Action::Launch { image, market, offerings, build, .. } = action else {
+            let Action::Launch { image, market, offerings, claim: Some((build, _)), .. } = action else {
                 continue;
             };
             let class = &snapshot.classes[&snapshot.queued[build].class];
@@ -953,5 +991,23 @@ proptest! {
             );
             prop_assert!(!is_over || rests.contains(id));
         }
+    }
+
+    /// What a pass saw says all that it depended on, also after a journey as text.
+    #[test]
+    fn a_recorded_pass_gives_the_same_plan_again(snapshot in any_snapshot()) {
+        let mut ids = Vec::new();
+        let plan = plan(&snapshot, NOW, &mut || {
+            ids.push(u128::MAX - ids.len() as u128);
+            ids[ids.len() - 1]
+        });
+        let text = serde_json::to_string(&RecordedPass::new(&snapshot, NOW, &ids, &plan)).unwrap();
+        let mut pass: RecordedPass = serde_json::from_str(&text).unwrap();
+        let again = replay(&pass);
+        prop_assert_eq!(again.differences, Vec::<String>::new());
+        prop_assert_eq!(again.plan, plan);
+        prop_assert_eq!(again.violations, Vec::new());
+        pass.plan.wake_at = Some(Timestamp::from_micros(7));
+        prop_assert_eq!(replay(&pass).differences.len(), 1);
     }
 }

@@ -4,8 +4,8 @@
 use async_trait::async_trait;
 
 use crate::model::{
-    Endpoint, Image, ImageSpec, InstanceId, Jump, LaunchId, MachineId, MachineKeys, Market,
-    Offering, Pool, Secret, Shape, SleepKind, Span, Timestamp,
+    Billing, Endpoint, Image, ImageSpec, InstanceId, Jump, LaunchId, MachineId, MachineKeys,
+    Market, Offering, Pool, Secret, Shape, SleepKind, Span, Timestamp,
 };
 
 #[cfg(feature = "ec2")]
@@ -230,6 +230,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// For a provider whose machines can sleep.
     fn sleeper(&self) -> Option<&dyn Sleeper> {
         None
+    }
+
+    /// In which pieces it bills machine time, where an image does not say otherwise.
+    fn billing(&self) -> Billing {
+        Billing::default()
     }
 
     /// How its machines are reached.

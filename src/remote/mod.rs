@@ -188,7 +188,8 @@ pub enum RunEvent {
 }
 
 /// A run being watched. Events come in order; the channel is bounded, so a slow reader slows the
-/// transfer, never the build.
+/// transfer, never the build. Runs of one session share its connection: one whose reader stalls holds
+/// up what the others tell until it is read again, and nothing of them is lost.
 #[derive(Debug)]
 pub struct Run {
     /// The events; `Done`, `Lost` and `Disconnected` are last.

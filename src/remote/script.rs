@@ -325,6 +325,7 @@ mod tests {
             requires: crate::model::Requirements::default(),
             image: None,
             fresh: false,
+            deadline: None,
             needs: Vec::new(),
             steps: vec![Step {
                 name: "step".to_owned(),

@@ -239,14 +239,15 @@ impl Link {
         stdin: Bytes,
         timeout: Duration,
     ) -> Result<CommandOutput, RemoteError> {
-        let talk = async {
+        // The way through a jump host is long: whoever calls need not carry it.
+        let talk = Box::pin(async {
             if self.runs.load(Ordering::Relaxed) == 0 {
                 talk(&self.main, operation, command, stdin).await
             } else {
                 let spare = self.spare().await?;
                 talk(&spare, operation, command, stdin).await
             }
-        };
+        });
         self.in_time(operation, timeout, talk).await
     }
 

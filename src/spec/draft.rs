@@ -38,6 +38,8 @@ pub struct BuildDraft {
     pub image: Option<String>,
     /// Only a machine that has run nothing yet will do.
     pub fresh: bool,
+    /// How long after its submission it should be over.
+    pub deadline: Option<Span>,
     /// Places in `PipelineDraft::builds` of the builds that must succeed first.
     pub needs: Vec<usize>,
     /// What to run.

@@ -8,7 +8,7 @@ use super::requirement::read_capabilities;
 use super::size::ByteSize;
 use super::text::{check_line, check_no_nul, required_name};
 use super::wish::read_wish;
-use crate::model::{ImageSpec, Login, Shape, ShapeWish, Span};
+use crate::model::{Billing, ImageSpec, Login, MOST_SLOTS, Shape, ShapeWish, Span};
 
 /// Time for a boot that does not say: a cold volume needs half a minute, a slow one two.
 const DEFAULT_BOOT_TIMEOUT: Span = Span::from_secs(180);
@@ -29,7 +29,7 @@ pub(super) const MOST_VCPUS: u32 = 4_096;
 /// # Errors
 /// Every problem of the file.
 pub fn parse_image(text: &str) -> Result<(String, ImageSpec), Vec<Problem>> {
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 12] = [
         "name",
         "description",
         "provider",
@@ -40,6 +40,8 @@ pub fn parse_image(text: &str) -> Result<(String, ImageSpec), Vec<Problem>> {
         "ready",
         "probes",
         "boot_timeout",
+        "slots",
+        "billing",
     ];
     let document = load(text, &DocumentLimits::default())?;
     let mut problems = Problems::default();
@@ -73,6 +75,12 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
         let range = LEAST_BOOT_TIMEOUT..=MOST_BOOT_TIMEOUT;
         field.parse_within(range, problems)
     });
+    let slots = table
+        .get("slots")
+        .and_then(|field| field.integer(1..=MOST_SLOTS, problems));
+    let billing = table
+        .get("billing")
+        .and_then(|field| read_billing(field, problems));
     let (shapes, wish) = sizes.unzip();
     let spec = ImageSpec {
         description: description.unwrap_or_default(),
@@ -88,8 +96,25 @@ fn read_image(table: &Table<'_>, problems: &mut Problems) -> Option<(String, Ima
         ready,
         probes: probes.unwrap_or_default(),
         boot_timeout: boot_timeout.unwrap_or(DEFAULT_BOOT_TIMEOUT),
+        slots: slots.unwrap_or(1),
+        billing,
     };
     Some((name?, spec))
+}
+
+/// In which pieces machine time is billed.
+fn read_billing(field: &Field<'_>, problems: &mut Problems) -> Option<Billing> {
+    /// A day is the longest piece that any provider bills.
+    const MOST: Span = Span::from_secs(24 * 3_600);
+    let table = field.table(&["quantum", "minimum"], problems)?;
+    let mut read = |key| {
+        let field = table.get(key)?;
+        field.parse_within(Span::ZERO..=MOST, problems)
+    };
+    Some(Billing {
+        quantum: read("quantum").unwrap_or_default(),
+        minimum: read("minimum").unwrap_or_default(),
+    })
 }
 
 fn read_login(field: &Field<'_>, problems: &mut Problems) -> Option<Login> {

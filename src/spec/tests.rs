@@ -173,7 +173,7 @@ fn the_documentation_is_true() {
             .iter()
             .map(|text| policy(text).0)
             .collect::<Vec<_>>(),
-        ["default"]
+        ["web", "budgeted", "around-the-clock"]
     );
 }
 
@@ -273,7 +273,7 @@ fn a_policy_says_how_to_buy_and_when_to_sleep() {
          asleep: {machines: 2, timeout: 3d}}\n",
     );
     let expected = PolicySpec {
-        idle_timeout: Some(Span::from_secs(300)),
+        idle_timeout: Some(crate::model::IdleTimeout::After(Span::from_secs(300))),
         market: Some(MarketChoice::SpotWithFallback),
         sleep: Some(SleepKind::Hibernate),
         max_asleep: Some(2),
@@ -304,7 +304,10 @@ fn an_empty_policy_wants_nothing_and_zero_is_a_wish() {
     );
     let (_, spec) = policy("name: p\nimages: [a, b]\nlimits: {machines: 0}\nidle: {timeout: 0s}\n");
     assert_eq!(spec.max_machines, Some(0));
-    assert_eq!(spec.idle_timeout, Some(Span::ZERO));
+    assert_eq!(
+        spec.idle_timeout,
+        Some(crate::model::IdleTimeout::After(Span::ZERO))
+    );
     assert_eq!(spec.images, ["a", "b"]);
 }
 

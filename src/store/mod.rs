@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, Category, Change, Event, Extent, Image,
-    Launch, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy,
-    Span, Subject, Timestamp, Token,
+    Attempt, AttemptId, BudgetNote, Build, BuildId, BuildResult, Category, Change, Event, Extent,
+    Image, Launch, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId,
+    Policy, Span, Subject, Timestamp, Token,
 };
 
 #[cfg(test)]
@@ -69,6 +69,19 @@ pub struct OpenWork {
     pub needed: BTreeMap<BuildId, BuildResult>,
 }
 
+/// An attempt, with what it was for and where it ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastAttempt {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its build's project.
+    pub project: String,
+    /// Its build's name.
+    pub build: String,
+    /// Its machine's image, by name.
+    pub image: String,
+}
+
 /// Which rows of a list, and how many. Lists are newest first; `before` continues after the last
 /// row of the page before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +121,25 @@ pub struct CostRow {
     pub time: BTreeMap<Category, Span>,
     /// All of it.
     pub total: Money,
+}
+
+/// What the ledger says was spent on one thing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpentRow {
+    /// The project of the build, or for overhead of the machine; none where there is none.
+    pub project: Option<String>,
+    /// The image.
+    pub image: String,
+    /// The pipeline; none for overhead.
+    pub pipeline: Option<PipelineId>,
+    /// The build; none for overhead.
+    pub build: Option<BuildId>,
+    /// The build's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The build's priority.
+    pub priority: Option<i32>,
+    /// How much.
+    pub amount: Money,
 }
 
 /// What cost reports are grouped by.
@@ -180,6 +212,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The attempts of a build, first to last.
     async fn attempts(&self, build: BuildId) -> Result<Vec<Attempt>, StoreError>;
 
+    /// Attempts with what they were for and where they ran, newest first. Asked once at each start,
+    /// for all of some weeks: an engine that can join its tables should.
+    async fn past_attempts(&self, page: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError>;
+
     /// A machine by id.
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError>;
     /// Machines, newest first; those proved gone only if asked for.
@@ -251,6 +287,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         to: Timestamp,
         limit: u32,
     ) -> Result<Vec<CostRow>, StoreError>;
+    /// Money spent from `since` on, by what it was spent on, in no order. Entries that began before
+    /// count in proportion to their time after it.
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError>;
+    /// What happened to budgets from `since` on, oldest first.
+    async fn budget_notes(&self, since: Timestamp) -> Result<Vec<BudgetNote>, StoreError>;
     /// Money that a build cost so far, by category.
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError>;
 

@@ -40,6 +40,7 @@ pub(super) enum Verb {
     InsertExtents,
     AppendEntries,
     AddCosts,
+    AppendBudgetNotes,
     AppendEvents,
     InsertTokens,
     RevokeTokens,
@@ -66,6 +67,7 @@ impl Verb {
             | Self::InsertExtents
             | Self::AppendEntries
             | Self::AddCosts
+            | Self::AppendBudgetNotes
             | Self::AppendEvents
             | Self::InsertTokens
             | Self::RevokeTokens => true,
@@ -141,7 +143,7 @@ impl<'a> RowName<'a> {
             Change::InsertExtent(extent) => Some(Self::Extent(extent.attempt, extent.start)),
             Change::InsertToken(token) => Some(Self::Token(token.id)),
             Change::RevokeToken(token, _) => Some(Self::Token(*token)),
-            Change::AppendEntry(_) | Change::AppendEvent(_) => None,
+            Change::AppendEntry(_) | Change::AppendBudgetNote(_) | Change::AppendEvent(_) => None,
         }
     }
 }
@@ -251,6 +253,9 @@ impl<'a> Round<'a> {
             Change::InsertPolicy(policy) => self.insert_policy(policy),
             Change::InsertExtent(extent) => self.insert_extent(extent),
             Change::AppendEntry(entry) => self.append_entry(entry),
+            Change::AppendBudgetNote(note) => {
+                self.add(Verb::AppendBudgetNotes, &(note.at.micros(), note))
+            }
             Change::AppendEvent(event) => self.append_event(event),
             Change::InsertToken(t) => {
                 let revoked_at = t.revoked_at.map(crate::model::Timestamp::micros);

@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dormouse::model::Timestamp;
+use dormouse::planner::{Plan, RecordedPass, Snapshot};
 use serde_json::{Value, json};
 
 use crate::fake::{Answer, End, Fake};
@@ -389,4 +391,28 @@ fn a_pipeline_stands_for_its_only_build_and_latest_for_the_newest() {
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.text().contains(views::BUILD), "{ran:?}");
     }
+}
+
+#[test]
+fn a_recorded_pass_is_made_again_and_a_changed_one_told() {
+    let (snapshot, plan) = (Snapshot::default(), Plan::default());
+    let mut pass = RecordedPass::new(&snapshot, Timestamp::from_micros(1), &[], &plan);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pass.json");
+    let file = path.to_str().unwrap();
+    let program = Program::new();
+    std::fs::write(&path, serde_json::to_vec(&pass).unwrap()).unwrap();
+    let same = program.run(&["replay", file, "--json"]);
+    assert_eq!(
+        (same.code, &same.json()[0]["same"]),
+        (Some(0), &json!(true))
+    );
+    pass.plan.wake_at = Some(Timestamp::from_micros(2));
+    std::fs::write(&path, serde_json::to_vec(&pass).unwrap()).unwrap();
+    let other = program.run(&["replay", file]);
+    assert_eq!(other.code, Some(1));
+    assert!(other.text().contains("another plan"), "{}", other.text());
+    std::fs::write(&path, "{}").unwrap();
+    assert_eq!(program.run(&["replay", file]).code, Some(2));
+    assert_eq!(program.run(&["replay", "/no/such/file"]).code, Some(2));
 }

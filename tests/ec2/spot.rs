@@ -22,7 +22,7 @@ fn reclaim(server: &Server, build: &str, body: &Value) -> Value {
     let busy = wait_for("the build on a spot machine", || {
         let machines = server.machines();
         let on_spot =
-            |m: &Value| m["state"] == "busy" && m["market"] == "spot" && m["build"] == build;
+            |m: &Value| m["state"] == "busy" && m["market"] == "spot" && m["builds"][0] == build;
         machines.into_iter().find(on_spot)
     });
     wait_for("its first line", || {
@@ -54,7 +54,7 @@ fn a_notice_mid_build_moves_the_build_and_the_last_retry_is_on_demand() {
             .into_iter()
             .find(|m| m["state"] == "busy" && m["market"] == "on-demand")
     });
-    assert_eq!(third["build"], build.as_str());
+    assert_eq!(third["builds"][0], build.as_str());
     assert!(server.run(&["cancel", &build]).status.success());
     let detail = server.finished(&build);
     assert_eq!(

@@ -38,6 +38,7 @@ macro_rules! machines {
             a_step_is_stopped_alone
             an_attempt_is_stopped_by_force
             a_stalled_reader_does_not_hold_up_a_stop
+            two_attempts_side_by_side_do_not_disturb_each_other
             a_line_is_seen_at_once
             probes_tell_the_truth
             discarding_leaves_nothing
@@ -436,6 +437,59 @@ async fn an_attempt_is_stopped_by_force(host: &Host) {
         .stop(attempt, Stop::Attempt, Span::ZERO)
         .await
         .unwrap();
+}
+
+async fn two_attempts_side_by_side_do_not_disturb_each_other(host: &Host) {
+    // Each has a daemon beside its step, counts up, and goes on when its file is there.
+    let counting = |name: &str| {
+        let gate = host.home.join(format!("gate-{name}"));
+        step(&format!(
+            "echo mine >file; (while :; do sleep 1; done) >/dev/null 2>&1 &\n\
+             i=0; while [ $i -lt 2000 ]; do echo {name} $i; i=$((i + 1)); done\n\
+             while [ ! -e {} ]; do sleep 0.1; done; cat file; echo {name} ends",
+            gate.display()
+        ))
+    };
+    let (one, two) = (attempt(), attempt());
+    let begin = async |id, name| {
+        let build = build(vec![counting(name)]);
+        host.session.start(id, build, 0).await.unwrap()
+    };
+    let all = |name: &str| {
+        let lines: Vec<String> = (0..2_000).map(|i| format!("{name} {i}\n")).collect();
+        lines.concat()
+    };
+    let length = all("one").len();
+    // Both are read at the same time: they share a connection.
+    let counted = async |id, name| {
+        let (mut run, mut told) = (begin(id, name).await, Told::default());
+        told.read_until(&mut run, |told| told.log.len() >= length)
+            .await;
+        (run, told)
+    };
+    let ((mut first, mut of_one), (mut second, mut of_two)) =
+        tokio::join!(counted(one, "one"), counted(two, "two"));
+    host.session
+        .stop(one, Stop::Attempt, Span::from_secs(10))
+        .await
+        .unwrap();
+    of_one.read_until(&mut first, |_| false).await;
+    // Some shells print a line about what was ended.
+    assert!(of_one.text().starts_with(&all("one")), "{}", of_one.text());
+    assert!(!of_one.text().contains("ends"));
+    assert_eq!(of_one.code(), Some(143));
+    host.session.discard(one).await.unwrap();
+    assert!(!host.directory(one).exists());
+    let probe = host.session.probe(two).await.unwrap();
+    assert!(matches!(probe, Probe::Running(_)), "{probe:?}");
+    host.session
+        .extend_lease(Span::from_secs(60))
+        .await
+        .unwrap();
+    fs::write(host.home.join("gate-two"), "").unwrap();
+    of_two.read_until(&mut second, |_| false).await;
+    assert_eq!(of_two.text(), format!("{}mine\ntwo ends\n", all("two")));
+    assert_eq!(of_two.code(), Some(0));
 }
 
 async fn a_stalled_reader_does_not_hold_up_a_stop(host: &Host) {

@@ -218,6 +218,8 @@ pub(crate) fn launch_request(
         ready: None,
         probes: std::collections::BTreeMap::new(),
         boot_timeout: Span::from_secs(60),
+        slots: 1,
+        billing: None,
     };
     let image = Image {
         name: "image".to_owned(),

@@ -39,6 +39,7 @@ pub(crate) fn build_with(steps: Vec<Step>, env: BTreeMap<String, String>) -> Arc
         requires: Requirements::default(),
         image: None,
         fresh: false,
+        deadline: None,
         needs: Vec::new(),
         steps,
         env,

@@ -1,6 +1,7 @@
 //! Where there is no capacity, and what follows from each way in which a launch is refused.
 
-use dormouse::engine::{Desk, FailureBudget, Settings};
+use dormouse::books::FailureBudget;
+use dormouse::engine::{Desk, Settings};
 use dormouse::model::BuildResult::{InfraFailure, Success};
 use dormouse::model::{AttemptState, BuildId};
 use dormouse::model::{Market, Money, Outcome, Pool, Span, Subject};

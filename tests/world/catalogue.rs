@@ -1,6 +1,7 @@
 //! Images that change, go and are verified.
 
-use dormouse::engine::{Applied, ApplyError, Declaration, Desk, DeskError};
+use dormouse::books::Applied;
+use dormouse::engine::{ApplyError, Declaration, Desk, DeskError};
 use dormouse::model::BuildResult::Success;
 use dormouse::model::{MachineState, Reason};
 

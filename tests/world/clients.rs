@@ -237,6 +237,7 @@ fn a_wait_for_the_next_attempt_is_explained() {
 #[test]
 fn the_plan_says_what_it_would_do() {
     let world = World::new();
+    world.apply_policy("{ name: default, idle: { timeout: 5m } }");
     world.submit(ONE);
     world.until_done();
     let plan = world.ask(async |desk| desk.plan().await).unwrap();

@@ -1,6 +1,6 @@
 //! What machines do when builds are few: idle, aged, worn out, limited, lost, and what it costs.
 
-use dormouse::engine::{DEFAULT_IDLE_TIMEOUT, Desk, DeskError};
+use dormouse::engine::{Desk, DeskError};
 use dormouse::model::BuildResult::Success;
 use dormouse::model::{Category, Machine, MachineState, Reason};
 use dormouse::store::Store;
@@ -23,10 +23,10 @@ fn reason_of(machine: &Machine) -> Option<&Reason> {
 #[test]
 fn an_idle_machine_goes_after_the_idle_timeout_and_not_before() {
     let world = World::new();
+    world.apply_policy("{ name: default, idle: { timeout: 5m } }");
     world.submit_one("sh: true", "echo done");
     world.until_done();
     let idle_since = world.now();
-    assert_eq!(DEFAULT_IDLE_TIMEOUT, secs(300));
     world.advance(secs(299));
     assert!(world.machines().iter().all(is_idle), "{}", world.picture());
     world.until("the machine is gone", secs(60), |world| {

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use dormouse::model::{
-    Attempt, AttemptId, Build, BuildId, Change, Event, Extent, Image, Machine, MachineId,
-    MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
+    Attempt, AttemptId, BudgetNote, Build, BuildId, Change, Event, Extent, Image, Machine,
+    MachineId, MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
 };
 use dormouse::store::{
-    BuildFilter, CostGroup, CostRow, OpenWork, Page, SqliteStore, Store, StoreError, Tally,
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, SqliteStore, Store,
+    StoreError, Tally,
 };
 
 use super::quiet::Quiet;
@@ -137,6 +138,10 @@ impl Store for WatchedStore {
         watched!(self.attempts(build))
     }
 
+    async fn past_attempts(&self, page: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        watched!(self.past_attempts(page))
+    }
+
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {
         watched!(self.machine(id))
     }
@@ -191,6 +196,14 @@ impl Store for WatchedStore {
         limit: u32,
     ) -> Result<Vec<CostRow>, StoreError> {
         watched!(self.costs(group, from, to, limit))
+    }
+
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        watched!(self.spent(since))
+    }
+
+    async fn budget_notes(&self, since: Timestamp) -> Result<Vec<BudgetNote>, StoreError> {
+        watched!(self.budget_notes(since))
     }
 
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError> {

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dormouse::books::Applied;
 use dormouse::clock::{Clock, IdSource, SteppedClock};
 use dormouse::engine::{
-    Accepted, Applied, ApplyError, Declaration, Desk, DeskError, Engine, FrontDesk, Parts,
-    Settings, StoreIndex, Submission,
+    Accepted, ApplyError, Declaration, Desk, DeskError, Engine, FrontDesk, NoPassLog, Parts,
+    PassLog, Settings, StoreIndex, Submission,
 };
 use dormouse::logs::Logs;
 use dormouse::model::{
@@ -105,6 +106,8 @@ pub(crate) struct World {
     /// Whether the provider has a fleet, and sleep.
     pub(crate) has_fleet: bool,
     pub(crate) settings: Settings,
+    /// Where passes of the planner are kept from the next start on.
+    pub(crate) passes: Arc<dyn PassLog>,
 }
 
 /// What the machines stand on.
@@ -198,6 +201,7 @@ impl World {
             processes: 0,
             has_fleet,
             settings,
+            passes: Arc::new(NoPassLog),
         };
         world.start();
         world.apply_images(images);
@@ -236,6 +240,7 @@ impl World {
             logs: logs.clone(),
             clock: Arc::new(self.clock.clone()),
             ids,
+            passes: Arc::clone(&self.passes),
             settings: self.settings.clone(),
         });
         drop(context);

@@ -1,5 +1,6 @@
 //! One file per kind of thing; each handler reads, asks, and translates.
 
+pub(super) mod budgets;
 pub(super) mod builds;
 pub(super) mod catalogue;
 pub(super) mod events;
@@ -8,5 +9,6 @@ pub(super) mod logs;
 pub(super) mod machines;
 pub(super) mod pipelines;
 pub(super) mod planning;
+pub(super) mod policies;
 pub(super) mod service;
 pub(super) mod tokens;

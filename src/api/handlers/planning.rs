@@ -10,6 +10,7 @@ use crate::api::limits::{DEFAULT_PAGE_ROWS, MAX_COST_ROWS};
 use crate::api::state::ApiState;
 use crate::api::view::{CostGroupWord, CostReport, CostRowView, PlanView};
 use crate::model::{Money, Span, Timestamp};
+use crate::planner::RecordedPass;
 
 /// Show the plan
 ///
@@ -22,6 +23,20 @@ pub(in crate::api) async fn show_plan(
     State(state): State<ApiState>,
 ) -> Result<Json<PlanView>, ApiError> {
     Ok(Json(state.desk.plan().await?.into()))
+}
+
+/// Record a plan
+///
+/// A pass of the planner made now, with all that goes into it, for `dormouse replay`. Its shape is
+/// that of the program's version and may change with it. Changes nothing.
+#[utoipa::path(
+    get, path = "/plan/recording", tag = "planning",
+    responses((status = 200, description = "The pass", body = serde_json::Value))
+)]
+pub(in crate::api) async fn record_plan(
+    State(state): State<ApiState>,
+) -> Result<Json<RecordedPass>, ApiError> {
+    Ok(Json(state.desk.record_plan().await?))
 }
 
 /// What to report of the costs.

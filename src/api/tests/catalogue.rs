@@ -5,8 +5,8 @@ use super::things;
 use super::world::{Ask, World};
 use crate::api::view::{
     AcceptedView, ApplyRequest, ApplyResponse, CostGroupWord, CostReport, DeclarationFile,
-    DeclarationKind, ImageStateWord, ImageView, MachineStateWord, MachineView, Page, PlanView,
-    PolicyView,
+    DeclarationKind, EffectiveView, ImageStateWord, ImageView, MachineStateWord, MachineView, Page,
+    PlanView, PolicyView,
 };
 use crate::model::{
     BuildSpec, Category, Change, ImageState, MachineState, PipelineId, Reason, Span,
@@ -135,6 +135,90 @@ async fn policies_are_listed_in_their_current_version() {
     );
     let raw: serde_json::Value = world.get("policies").await.json(200);
     assert_eq!(raw["items"][0]["idle_timeout"], "10m");
+    let document = policies.items[0].document.as_str();
+    let (name, spec) = crate::spec::parse_policy(document).unwrap();
+    assert_eq!(
+        (name, spec),
+        ("default".to_owned(), things::policy("default", 2).spec)
+    );
+}
+
+#[tokio::test]
+async fn what_holds_is_told_with_its_sources() {
+    let world = World::new();
+    let image = things::image("debian-12", 1, ImageState::Active);
+    let mut web = things::policy("web", 4);
+    web.spec = crate::model::PolicySpec {
+        projects: vec!["web".to_owned()],
+        providers: vec![image.spec.provider.clone()],
+        max_builds: Some(3),
+        slots: Some(2),
+        ..crate::model::PolicySpec::default()
+    };
+    let mut nightly = things::policy("nightly", 1);
+    nightly.spec = crate::model::PolicySpec {
+        labels: [("tier".to_owned(), "nightly".to_owned())].into(),
+        priority: Some((5, 9)),
+        market: Some(crate::model::MarketChoice::Spot),
+        ..crate::model::PolicySpec::default()
+    };
+    world.store.put([Change::InsertImage(image)]);
+    let policies = [things::policy("default", 2), web, nightly];
+    world.store.put(policies.map(Change::InsertPolicy));
+
+    let ask = async |query: &str| -> EffectiveView {
+        world
+            .get(&format!("policies/effective{query}"))
+            .await
+            .json(200)
+    };
+    let said = |view: &EffectiveView, key: &str| {
+        let knob = view.knobs.iter().find(|knob| knob.key == key).unwrap();
+        let by = knob
+            .policy
+            .as_ref()
+            .map(|policy| (policy.name.clone(), policy.version));
+        (knob.value.clone(), by)
+    };
+    let by = |name: &str, version| Some((name.to_owned(), version));
+    let value = |text: &str| Some(text.to_owned());
+
+    let all = ask("").await;
+    assert_eq!(said(&all, "idle.timeout"), (value("10m"), by("default", 2)));
+    assert_eq!(said(&all, "reuse.slots"), (value("1"), None));
+    assert_eq!(all.limits.len(), 1);
+
+    let web = ask("?project=web&image=debian-12&labels=tier=nightly,a=b&priority=5").await;
+    let names: Vec<_> = web
+        .policies
+        .iter()
+        .map(|policy| policy.name.as_str())
+        .collect();
+    assert_eq!(names, ["nightly", "web", "default"]);
+    assert_eq!(said(&web, "reuse.slots"), (value("2"), by("web", 4)));
+    assert_eq!(said(&web, "market.buy"), (value("spot"), by("nightly", 1)));
+    assert_eq!(said(&web, "idle.timeout"), (value("10m"), by("default", 2)));
+    let limits: Vec<_> = web
+        .limits
+        .iter()
+        .map(|limit| (limit.key.as_str(), limit.value.as_str()))
+        .collect();
+    assert_eq!(limits, [("limits.builds", "3"), ("limits.machines", "20")]);
+
+    let other = ask("?project=web&labels=tier=nightly&priority=10").await;
+    assert_eq!(said(&other, "market.buy"), (value("on-demand"), None));
+    world
+        .get("policies/effective?image=gone")
+        .await
+        .problem(404);
+    world
+        .get("policies/effective?labels=tier")
+        .await
+        .problem(400);
+    world
+        .get("policies/effective?projct=web")
+        .await
+        .problem(400);
 }
 
 fn file(kind: DeclarationKind, file: &str, text: &str) -> DeclarationFile {

@@ -9,14 +9,16 @@ use async_trait::async_trait;
 
 use super::fake_store::FakeStore;
 use super::things;
-use crate::engine::{
-    Accepted, Applied, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission,
-};
+use crate::books::{Applied, Approval, BudgetReport};
+use crate::engine::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use crate::model::{
-    Build, BuildId, BuildResult, Cancel, Change, Image, ImageState, Machine, MachineId,
-    MachineState, Pipeline, PipelineId, Policy, Rate, Reason, Timestamp, Token, TokenId, TokenRole,
+    AtLimit, BudgetPart, Build, BuildId, BuildResult, Cancel, Change, Image, ImageState, Machine,
+    MachineId, MachineState, Money, Period, Pipeline, PipelineId, Policy, Rate, Reason, Timestamp,
+    Token, TokenId, TokenRole,
 };
-use crate::planner::{Explanation, ImageVerdict, PlanReport, WaitingReport};
+use crate::planner::{
+    Explanation, ImageVerdict, Plan, PlanReport, RecordedPass, Snapshot, WaitingReport,
+};
 use crate::spec::Problem;
 use crate::store::Store;
 
@@ -272,6 +274,11 @@ impl Desk for FakeDesk {
         Ok(BTreeMap::from([("debian-12".to_owned(), source)]))
     }
 
+    async fn record_plan(&self) -> Result<RecordedPass, DeskError> {
+        let nothing = (Snapshot::default(), Plan::default());
+        Ok(RecordedPass::new(&nothing.0, things::NOW, &[], &nothing.1))
+    }
+
     async fn plan(&self) -> Result<PlanReport, DeskError> {
         Ok(PlanReport {
             at: things::NOW,
@@ -284,6 +291,33 @@ impl Desk for FakeDesk {
             }],
             machines: Vec::new(),
             wake_at: Some(things::NOW),
+        })
+    }
+
+    async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError> {
+        Ok(vec![BudgetReport {
+            policy: "default".to_owned(),
+            budget: "monthly".to_owned(),
+            part: BudgetPart::Project("web".to_owned()),
+            per: Period::Month,
+            window: None,
+            total: Money::from_micros(20_000_000),
+            approved: Money::ZERO,
+            spent: Money::from_micros(17_000_000),
+            committed: Money::from_micros(4_000_000),
+            at_limit: AtLimit::Hold,
+            forecast: Some(Money::from_micros(31_000_000)),
+            warn_at_percent: 80,
+        }])
+    }
+
+    async fn approve(&self, approval: Approval, _who: &str) -> Result<(), DeskError> {
+        if approval.budget == "monthly" {
+            return Ok(());
+        }
+        Err(DeskError::NotFound {
+            what: "budget",
+            id: format!("{}/{}", approval.policy, approval.budget),
         })
     }
 

@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildState, Category, Change, Entry, Event, Extent, Image,
-    Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId, Policy, Span,
-    Subject, Timestamp, Token,
+    Attempt, AttemptId, BudgetNote, Build, BuildId, BuildState, Category, Change, Entry, Event,
+    Extent, Image, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline, PipelineId,
+    Policy, Span, Subject, Timestamp, Token,
 };
-use crate::store::{BuildFilter, CostGroup, CostRow, OpenWork, Page, Store, StoreError, Tally};
+use crate::store::{
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, Store, StoreError,
+    Tally,
+};
 
 /// Rows by id, as they were committed.
 #[derive(Debug, Default)]
@@ -59,6 +62,7 @@ impl Rows {
             }
             Change::InsertPolicy(row) => self.policies.push(row),
             Change::AppendEntry(row) => self.entries.push(row),
+            Change::AppendBudgetNote(_) => {}
             Change::AppendEvent(row) => self.events.push(row),
             Change::InsertToken(row) => self.tokens.push(row),
             Change::RevokeToken(id, at) => self
@@ -310,6 +314,11 @@ impl Store for FakeStore {
         })
     }
 
+    async fn past_attempts(&self, _: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        // Asked by engines only.
+        Ok(Vec::new())
+    }
+
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {
         self.ask(|rows| rows.machines.get(&id).cloned())
     }
@@ -386,6 +395,14 @@ impl Store for FakeStore {
             report.truncate(limit as usize);
             report
         })
+    }
+
+    async fn spent(&self, _: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        self.ask(|_| Vec::new())
+    }
+
+    async fn budget_notes(&self, _: Timestamp) -> Result<Vec<BudgetNote>, StoreError> {
+        self.ask(|_| Vec::new())
     }
 
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError> {

@@ -53,6 +53,7 @@ pub(super) fn build(bits: u128, pipeline: PipelineId) -> Build {
         requires: Requirements::from([("git".to_owned(), Requirement::Present)]),
         image: None,
         fresh: false,
+        deadline: None,
         needs: Vec::new(),
         steps: vec![step("configure"), step("compile"), step("test")],
         env: BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]),
@@ -167,6 +168,7 @@ pub(super) fn machine(bits: u128) -> Machine {
         asleep_usd_micro_per_hour: Rate::default(),
         launch: None,
         tariff: None,
+        project: None,
         launched_for: None,
         state: MachineState::Idle {
             instance: InstanceId("i-0abc".to_owned()),
@@ -179,6 +181,9 @@ pub(super) fn machine(bits: u128) -> Machine {
         builds_done: 4,
         billed_until: NOW - Span::from_secs(1_800),
         billed: Money::from_micros(1_800_000),
+        at_most: None,
+        billing: crate::model::Billing::default(),
+        boot: None,
         hold: None,
         rev: 0,
     }
@@ -204,6 +209,8 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
         ready: None,
         probes: BTreeMap::from([("python".to_owned(), "python3 -V".to_owned())]),
         boot_timeout: Span::from_secs(120),
+        slots: 1,
+        billing: None,
     };
     Image {
         name: name.to_owned(),
@@ -218,7 +225,7 @@ pub(super) fn image(name: &str, version: u32, state: ImageState) -> Image {
 pub(super) fn policy(name: &str, version: u32) -> Policy {
     let spec = PolicySpec {
         max_machines: Some(20),
-        idle_timeout: Some(Span::from_secs(600)),
+        idle_timeout: Some(crate::model::IdleTimeout::After(Span::from_secs(600))),
         ..PolicySpec::default()
     };
     Policy {

@@ -71,14 +71,17 @@ pub enum ResultWord {
     InfraFailure,
     /// A build that it needs did not succeed.
     Skipped,
+    /// A budget had no more for it.
+    OverBudget,
 }
 
 impl ResultWord {
     /// The order in which one result speaks for many: what a person must look at comes first, and
     /// a skipped build is only ever the consequence of another.
-    pub const WORST_FIRST: [Self; 6] = [
+    pub const WORST_FIRST: [Self; 7] = [
         Self::InfraFailure,
         Self::Failure,
+        Self::OverBudget,
         Self::TimedOut,
         Self::Canceled,
         Self::Skipped,
@@ -94,6 +97,7 @@ impl ResultWord {
             Self::TimedOut => "timed_out",
             Self::InfraFailure => "infra_failure",
             Self::Skipped => "skipped",
+            Self::OverBudget => "over_budget",
         }
     }
 }
@@ -107,6 +111,7 @@ impl From<BuildResult> for ResultWord {
             BuildResult::TimedOut => Self::TimedOut,
             BuildResult::InfraFailure => Self::InfraFailure,
             BuildResult::Skipped => Self::Skipped,
+            BuildResult::OverBudget => Self::OverBudget,
         }
     }
 }
@@ -120,6 +125,7 @@ impl From<ResultWord> for BuildResult {
             ResultWord::TimedOut => Self::TimedOut,
             ResultWord::InfraFailure => Self::InfraFailure,
             ResultWord::Skipped => Self::Skipped,
+            ResultWord::OverBudget => Self::OverBudget,
         }
     }
 }
@@ -278,6 +284,10 @@ pub struct BuildDetail {
     /// Longest time from its first step to its end.
     #[schema(value_type = String, example = "30m")]
     pub timeout: Span,
+    /// How long after its submission it should be over; nothing happens when it is not.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "2h")]
+    pub deadline: Option<Span>,
     /// Attempts that infrastructure failures may use up.
     pub max_attempts: u32,
     /// Log bytes kept.
@@ -313,6 +323,7 @@ impl BuildDetail {
             fresh: spec.fresh,
             needs: spec.needs.clone(),
             timeout: spec.timeout,
+            deadline: spec.deadline,
             max_attempts: spec.max_attempts,
             log_limit_bytes: spec.log_limit_bytes,
             not_before,

@@ -1,4 +1,4 @@
-//! The catalogue, the policies, and applying files to them.
+//! The catalogue, and applying files to it and to the policies.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::amount::RateView;
-use crate::engine::{Applied, ProbeVerdict};
-use crate::model::{
-    Capabilities, CapabilityValue, Image, ImageState, Policy, Shape, Span, Timestamp,
-};
+use crate::books::Applied;
+use crate::engine::ProbeVerdict;
+use crate::model::{Capabilities, CapabilityValue, Image, ImageState, Shape, Span, Timestamp};
 
 /// A size of machine, with its price.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -97,6 +96,8 @@ pub struct ImageView {
     /// How long a boot may take before it counts as failed.
     #[schema(value_type = String, example = "2m")]
     pub boot_timeout: Span,
+    /// Builds that a machine of it can run side by side, if its policy allows as many.
+    pub slots: u32,
     /// When this version was applied.
     #[schema(value_type = String, format = DateTime)]
     pub applied_at: Timestamp,
@@ -118,6 +119,7 @@ impl From<Image> for ImageView {
             ready: spec.ready,
             probes: spec.probes,
             boot_timeout: spec.boot_timeout,
+            slots: spec.slots,
             applied_at: image.applied_at,
         }
     }
@@ -153,47 +155,6 @@ impl From<ProbeVerdict> for VerdictView {
             claimed: verdict.claimed,
             found: verdict.found,
             agrees: verdict.agrees,
-        }
-    }
-}
-
-/// One version of a policy. An absent knob falls through to the policy named `default`, then to the
-/// built-in value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PolicyView {
-    /// Its name.
-    pub name: String,
-    /// Its version, counting up from 1.
-    pub version: u32,
-    /// Images it speaks of; empty for all.
-    pub images: Vec<String>,
-    /// Most machines at once among them.
-    pub max_machines: Option<u32>,
-    /// How long a machine may stand idle before it goes away.
-    #[schema(value_type = Option<String>, example = "10m")]
-    pub idle_timeout: Option<Span>,
-    /// Age at which a machine takes no further build.
-    #[schema(value_type = Option<String>, example = "1d")]
-    pub max_lifetime: Option<Span>,
-    /// Builds after which a machine takes no further one.
-    pub max_builds_per_machine: Option<u32>,
-    /// When this version was applied.
-    #[schema(value_type = String, format = DateTime)]
-    pub applied_at: Timestamp,
-}
-
-impl From<Policy> for PolicyView {
-    fn from(policy: Policy) -> Self {
-        let spec = policy.spec;
-        Self {
-            name: policy.name,
-            version: policy.version,
-            images: spec.images,
-            max_machines: spec.max_machines,
-            idle_timeout: spec.idle_timeout,
-            max_lifetime: spec.max_lifetime,
-            max_builds_per_machine: spec.max_builds_per_machine,
-            applied_at: policy.applied_at,
         }
     }
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::amount::MoneyView;
 use super::catalogue::ShapeView;
 use crate::ledger;
-use crate::model::{BuildId, Hold, Machine, MachineId, MachineState, Money, Timestamp};
+use crate::model::{BuildId, Hold, Machine, MachineId, MachineState, Money, Reason, Timestamp};
 
 /// Where a machine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -18,7 +18,7 @@ pub enum MachineStateWord {
     Booting,
     /// Ready, with nothing to do.
     Idle,
-    /// A build is bound to it or runs on it.
+    /// Builds are bound to it or run on it.
     Busy,
     /// It is to be stopped, with its disk kept.
     FallingAsleep,
@@ -117,9 +117,12 @@ pub struct MachineView {
     pub instance: Option<String>,
     /// Address and port of its SSH server.
     pub address: Option<String>,
-    /// The build bound to it.
-    #[schema(value_type = Option<String>)]
-    pub build: Option<BuildId>,
+    /// The builds bound to it, in the order in which they were bound; several where its image and
+    /// policy allow them side by side.
+    #[schema(value_type = Vec<String>)]
+    pub builds: Vec<BuildId>,
+    /// The project whose build it ran last, or was launched for.
+    pub project: Option<String>,
     /// The build whose wait caused the launch.
     #[schema(value_type = Option<String>)]
     pub launched_for: Option<BuildId>,
@@ -164,7 +167,8 @@ impl MachineView {
             created_at: machine.created_at,
             instance: machine.state.instance().map(ToString::to_string),
             address,
-            build: machine.state.claim().map(|(build, _)| build),
+            builds: machine.state.claims().iter().map(|claim| claim.0).collect(),
+            project: machine.project.clone(),
             launched_for: machine.launched_for,
             builds_done: machine.builds_done,
             reason,
@@ -199,9 +203,11 @@ fn place_and_end(state: &MachineState) -> (Option<String>, Option<String>) {
         | MachineState::FallingAsleep { .. }
         | MachineState::Asleep { .. }
         | MachineState::Waking { .. } => (None, None),
-        MachineState::Idle { endpoint, .. } | MachineState::Busy { endpoint, .. } => {
-            (Some(endpoint.address.to_string()), None)
-        }
+        MachineState::Idle { endpoint, .. } => (Some(endpoint.address.to_string()), None),
+        MachineState::Busy { endpoint, ends, .. } => (
+            Some(endpoint.address.to_string()),
+            ends.as_ref().map(Reason::sentence),
+        ),
         MachineState::Draining { reason, .. } | MachineState::Gone { reason } => {
             (None, Some(reason.sentence()))
         }

@@ -9,6 +9,7 @@
 
 mod amount;
 mod attempt;
+mod budget;
 mod build;
 mod catalogue;
 mod cost;
@@ -18,6 +19,7 @@ mod machine;
 mod page;
 mod pipeline;
 mod plan;
+mod policy;
 mod problem;
 mod requires;
 mod service;
@@ -25,12 +27,13 @@ mod token;
 
 pub use amount::{MoneyView, RateView};
 pub use attempt::{AttemptView, OutcomeKind, OutcomeView, StepTimes};
+pub use budget::{ApproveBudget, BudgetState, BudgetView};
 pub use build::{
     BuildDetail, BuildStateWord, BuildSummary, CancelView, ResultWord, StepState, StepView,
 };
 pub use catalogue::{
     AppliedView, ApplyRequest, ApplyResponse, DeclarationFile, DeclarationKind, ImageStateWord,
-    ImageView, PolicyView, ShapeView, VerdictView,
+    ImageView, ShapeView, VerdictView,
 };
 pub use cost::{CostGroupWord, CostReport, CostRowView};
 pub(super) use event::parse_subject;
@@ -42,6 +45,7 @@ pub use pipeline::{
     AcceptedView, BuildRef, CancelCount, PipelineDetail, PipelineState, PipelineSummary,
 };
 pub use plan::{ExplanationView, ImageVerdictView, PlanView, WaitingView};
+pub use policy::{EffectiveView, KnobView, LimitView, PolicyRef, PolicyView, SaidView};
 pub use problem::{DocumentProblem, ProblemDetails};
 pub use service::{Health, Readiness};
 pub use token::{CreateToken, CreatedToken, RoleWord, TokenView, WhoAmI};

@@ -50,10 +50,13 @@ impl Board {
             return;
         }
         let machines = machines.iter().map(|machine| {
-            let build = machine
-                .build
-                .and_then(|id| builds.iter().find(|build| build.id == id));
-            machine_line(machine, build, now)
+            let of_it = |build: &&BuildSummary| machine.builds.contains(&build.id);
+            let work: Vec<&str> = builds
+                .iter()
+                .filter(of_it)
+                .map(|b| b.name.as_str())
+                .collect();
+            machine_line(machine, &work.join(", "), now)
         });
         let builds = builds.iter().map(|build| build_line(build, now));
         let lines: Vec<Line> = machines.chain(builds).collect();
@@ -99,13 +102,12 @@ struct Line {
     numbers: String,
 }
 
-fn machine_line(machine: &MachineView, build: Option<&BuildSummary>, now: Timestamp) -> Line {
+fn machine_line(machine: &MachineView, work: &str, now: Timestamp) -> Line {
     let id = machine.id.to_string();
     let tail = id
         .get(id.len().saturating_sub(6)..)
         .unwrap_or_default()
         .to_owned();
-    let work = build.map_or_else(String::new, |build| build.name.clone());
     Line {
         state: format!(
             "machine {:<26} {:<9} {work:<24}",

@@ -106,7 +106,7 @@ impl Client {
                 return;
             }
             for machine in machines {
-                if let Some(build) = machine.build {
+                for build in &machine.builds {
                     self.post(&format!("/builds/{build}/cancel")).await;
                 }
                 self.post(&format!("/machines/{}/end", machine.id)).await;

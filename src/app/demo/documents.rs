@@ -158,6 +158,7 @@ fn inner_build() -> Arc<BuildSpec> {
         requires: BTreeMap::new(),
         image: None,
         fresh: false,
+        deadline: None,
         needs: Vec::new(),
         steps: vec![step],
         env: BTreeMap::new(),

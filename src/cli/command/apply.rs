@@ -17,7 +17,7 @@ use crate::cli::report::{Outcome, Report, file_error, usage};
 const MAX_FILES: usize = 1_000;
 
 /// Most directories below one another.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 
 /// Make image and policy files current: all of them, or none when one has a problem
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ impl Apply {
 }
 
 /// The files that a path stands for, in order of their names.
-fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Report> {
+pub(super) fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Report> {
     let read = |error: std::io::Error| file_error("read", path, &error);
     if files.len() >= MAX_FILES || depth == 0 {
         let message = format!("more than {MAX_FILES} files or {MAX_DEPTH} levels of directories");

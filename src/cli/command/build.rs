@@ -80,6 +80,8 @@ fn fields(detail: &BuildDetail, now: Timestamp) -> Fields {
     let labels = (!build.labels.is_empty()).then(|| words::pairs(&build.labels));
     fields.maybe("Labels", labels);
     fields.add("Timeout", detail.timeout.to_string());
+    let deadline = detail.deadline.map(|after| build.submitted_at + after);
+    fields.maybe("Deadline", deadline.map(|at| words::ago(at, now)));
     let not_before = detail.not_before.filter(|at| *at > now);
     fields.maybe("Next try", not_before.map(|at| words::ago(at, now)));
     let asked = detail.cancel.as_ref();

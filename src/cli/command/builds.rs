@@ -34,7 +34,8 @@ pub(crate) struct Builds {
     /// Only builds in this state: waiting, queued, bound, running, finished
     #[arg(long, value_name = "STATE", value_parser = parse_word::<BuildStateWord>)]
     state: Option<BuildStateWord>,
-    /// Only builds that ended so: success, failure, canceled, timed_out, infra_failure, skipped
+    /// Only builds that ended so: success, failure, canceled, timed_out, infra_failure, skipped,
+    /// over_budget
     #[arg(long, value_name = "RESULT", value_parser = parse_word::<ResultWord>)]
     result: Option<ResultWord>,
     /// Most rows

@@ -23,6 +23,8 @@ Categories: boot (until a machine is ready), work (builds), retry (work that an 
 failure threw away), idle (waiting for a build), drain (on the way down). An empty key is overhead
 that belongs to no group; the sum over all rows is exactly what the machines cost.
 
+What may be spent, and a forecast: dormouse budgets.
+
 JSON: one object, as in GET /api/v1/cost; money in whole micro-dollars.")]
 pub(crate) struct Cost {
     /// Group by: build, pipeline, project, image, day

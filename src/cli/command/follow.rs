@@ -270,7 +270,12 @@ async fn failed_logs(client: &Client, output: Output, detail: &PipelineDetail) -
         .builds
         .iter()
         .filter(|build| match build.result {
-            Some(ResultWord::Failure | ResultWord::TimedOut | ResultWord::InfraFailure) => true,
+            Some(
+                ResultWord::Failure
+                | ResultWord::TimedOut
+                | ResultWord::InfraFailure
+                | ResultWord::OverBudget,
+            ) => true,
             Some(ResultWord::Success | ResultWord::Canceled | ResultWord::Skipped) | None => false,
         })
         .collect();

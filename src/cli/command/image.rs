@@ -173,6 +173,8 @@ pub(crate) fn draw(versions: &[ImageView], output: Output) -> String {
         words::or_none(image.probes.keys().cloned().collect::<Vec<_>>().join(" ")),
     );
     fields.add("Boot timeout", image.boot_timeout.to_string());
+    let slots = Some(image.slots).filter(|slots| *slots > 1);
+    fields.maybe("Slots", slots.map(|slots| slots.to_string()));
     fields.add("Applied", words::ago(image.applied_at, output.now));
     let mut text = fields.draw(output.paper);
     if versions.len() > 1 {

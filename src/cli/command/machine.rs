@@ -87,7 +87,9 @@ pub(crate) fn draw(machine: &MachineView, output: Output) -> String {
     fields.add("Price", words::rate(shape.price.micro_usd_per_hour));
     fields.add("Age", words::millis(machine.age_millis));
     fields.add("Cost", words::money(&machine.cost));
-    fields.maybe("Build", machine.build.map(|id| id.to_string()));
+    for build in &machine.builds {
+        fields.add("Build", build.to_string());
+    }
     fields.maybe(
         "Launched for",
         machine.launched_for.map(|id| id.to_string()),

@@ -56,9 +56,11 @@ pub(crate) fn table(machines: &[MachineView], now: Timestamp) -> Table {
     ]);
     for machine in machines {
         let state = machine.state.word();
-        let build = machine
-            .build
-            .map_or(words::NONE.to_owned(), |id| id.to_string());
+        let build = match machine.builds.as_slice() {
+            [] => words::NONE.to_owned(),
+            [id] => id.to_string(),
+            [id, more @ ..] => format!("{id} +{}", more.len()),
+        };
         table.row([
             (machine.id.to_string(), Tone::Plain),
             (state.to_owned(), Tone::of_word(state)),

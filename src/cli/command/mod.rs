@@ -10,6 +10,8 @@ use super::report::{Outcome, Report};
 
 mod apply;
 mod bench;
+mod budget;
+mod budgets;
 mod build;
 mod builds;
 mod cancel;
@@ -20,6 +22,7 @@ mod demo;
 mod events;
 mod explain;
 mod follow;
+mod history;
 mod image;
 mod images;
 mod local_machine;
@@ -32,8 +35,11 @@ mod pipeline;
 mod pipelines;
 mod plan;
 mod policies;
+mod policy;
+mod replay;
 mod retry;
 mod serve;
+mod simulate;
 mod submit;
 #[cfg(feature = "ec2")]
 mod sweep;
@@ -59,13 +65,19 @@ pub(super) enum Command {
     Retry(retry::Retry),
     Explain(explain::Explain),
     Plan(plan::Plan),
+    Replay(replay::Replay),
     Machines(machines::Machines),
     Machine(machine::Machine),
     Images(images::Images),
     Image(image::Image),
     Policies(policies::Policies),
+    Policy(policy::Policy),
     Events(events::Events),
     Cost(cost::Cost),
+    Budgets(budgets::Budgets),
+    Budget(budget::Budget),
+    History(history::History),
+    Simulate(Box<simulate::Simulate>),
     #[cfg(feature = "ec2")]
     Sweep(sweep::Sweep),
     Token(token::Token),
@@ -105,13 +117,19 @@ impl Command {
             Self::Retry(command) => on_this_thread(command.run(ctx)),
             Self::Explain(command) => on_this_thread(command.run(ctx)),
             Self::Plan(command) => on_this_thread(command.run(ctx)),
+            Self::Replay(command) => command.run(ctx),
             Self::Machines(command) => on_this_thread(command.run(ctx)),
             Self::Machine(command) => on_this_thread(command.run(ctx)),
             Self::Images(command) => on_this_thread(command.run(ctx)),
             Self::Image(command) => on_this_thread(command.run(ctx)),
             Self::Policies(command) => on_this_thread(command.run(ctx)),
+            Self::Policy(command) => on_this_thread(command.run(ctx)),
             Self::Events(command) => on_this_thread(command.run(ctx)),
             Self::Cost(command) => on_this_thread(command.run(ctx)),
+            Self::Budgets(command) => on_this_thread(command.run(ctx)),
+            Self::Budget(command) => on_this_thread(command.run(ctx)),
+            Self::History(command) => on_this_thread(command.run(ctx)),
+            Self::Simulate(command) => on_this_thread(command.run(ctx)),
             #[cfg(feature = "ec2")]
             Self::Sweep(command) => on_this_thread(command.run(ctx)),
             Self::Token(command) => on_this_thread(command.run(ctx)),

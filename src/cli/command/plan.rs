@@ -1,12 +1,14 @@
 //! `dormouse plan`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::api::view::PlanView;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, Tone, words};
-use crate::cli::report::Outcome;
+use crate::cli::report::{Outcome, file_error};
 
 /// Print what the planner would do now, what waits, and why; changes nothing
 #[derive(Debug, Args)]
@@ -15,12 +17,25 @@ Examples:
   dormouse plan
   dormouse plan --json | jq '.waiting[].why'
 
+  dormouse plan --record pass.json && dormouse replay pass.json
+
 JSON: one object, as in GET /api/v1/plan.")]
-pub(crate) struct Plan {}
+pub(crate) struct Plan {
+    /// Write the pass, with all that goes into it, to a file for `dormouse replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
 
 impl Plan {
     pub(crate) async fn run(self, ctx: &Context) -> Outcome {
-        let plan: PlanView = ctx.client()?.get(&["plan"], &Vec::new()).await?;
+        let client = ctx.client()?;
+        if let Some(path) = self.record {
+            let pass: serde_json::Value = client.get(&["plan", "recording"], &Vec::new()).await?;
+            std::fs::write(&path, pass.to_string())
+                .map_err(|error| file_error("write", &path, &error))?;
+            ctx.output.note(&format!("recorded in {}", path.display()));
+        }
+        let plan: PlanView = client.get(&["plan"], &Vec::new()).await?;
         ctx.output.answer(&plan, |plan| draw(plan, ctx.output))?;
         Ok(Exit::Success)
     }

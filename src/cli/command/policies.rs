@@ -7,14 +7,16 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Fit, Table, Tone, column, numbers, words};
 use crate::cli::report::Outcome;
-use crate::model::{Span, Timestamp};
+use crate::model::Timestamp;
 
-/// List the policies: limits, idle time and lifetime of machines
+/// List the policies: what they speak of, and what they say of it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   dormouse policies
   dormouse apply policies/ && dormouse policies --json
+
+A dash is what a policy leaves to others; `dormouse policy show` tells what holds in the end.
 
 JSON: an array of policies, as in GET /api/v1/policies.")]
 pub(crate) struct Policies {}
@@ -34,31 +36,57 @@ pub(crate) fn table(policies: &[PolicyView], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         column("NAME", Fit::Whole),
         numbers("VERSION", Fit::Drop(2)),
-        column("IMAGES", Fit::Shrink),
+        column("SPEAKS OF", Fit::Shrink),
         numbers("MACHINES", Fit::Whole),
+        numbers("BUDGETS", Fit::Drop(7)),
+        column("MARKET", Fit::Drop(6)),
         numbers("IDLE", Fit::Whole),
+        numbers("WARM", Fit::Drop(5)),
         numbers("LIFETIME", Fit::Drop(4)),
         numbers("BUILDS", Fit::Drop(3)),
         column("APPLIED", Fit::Drop(1)),
     ]);
-    let number = |value: Option<u32>| value.map_or(words::NONE.to_owned(), |n| n.to_string());
-    let span = |value: Option<Span>| value.map_or(words::NONE.to_owned(), |s| s.to_string());
     for policy in policies {
-        let images = if policy.images.is_empty() {
-            "all".to_owned()
-        } else {
-            policy.images.join(" ")
+        let said = |key: &str| {
+            let mut says = policy.says.iter();
+            let found = says.find(|said| said.key == key);
+            found.map_or(words::NONE.to_owned(), |said| said.value.clone())
         };
         table.row([
             (policy.name.clone(), Tone::Plain),
             (policy.version.to_string(), Tone::Plain),
-            (images, Tone::Plain),
-            (number(policy.max_machines), Tone::Plain),
-            (span(policy.idle_timeout), Tone::Plain),
-            (span(policy.max_lifetime), Tone::Plain),
-            (number(policy.max_builds_per_machine), Tone::Plain),
+            (selectors(policy), Tone::Plain),
+            (said("limits.machines"), Tone::Plain),
+            (count(policy, "budgets"), Tone::Plain),
+            (said("market.buy"), Tone::Plain),
+            (said("idle.timeout"), Tone::Plain),
+            (count(policy, "warm.windows"), Tone::Plain),
+            (said("reuse.lifetime"), Tone::Plain),
+            (said("reuse.builds"), Tone::Plain),
             (words::ago(policy.applied_at, now), Tone::Faint),
         ]);
     }
     table
+}
+
+/// `projects [web], labels {tier: nightly}`
+fn selectors(policy: &PolicyView) -> String {
+    let selects = policy.says.iter().filter_map(|said| {
+        let key = said.key.strip_prefix("select.")?;
+        Some(format!("{key} {}", said.value))
+    });
+    let selects: Vec<String> = selects.collect();
+    if selects.is_empty() {
+        "everything".to_owned()
+    } else {
+        selects.join(", ")
+    }
+}
+
+/// How many items of a list a policy has.
+fn count(policy: &PolicyView, key: &str) -> String {
+    match policy.says.iter().filter(|said| said.key == key).count() {
+        0 => words::NONE.to_owned(),
+        count => count.to_string(),
+    }
 }

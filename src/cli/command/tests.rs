@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{apply, build, builds, cost, events, explain, image, images, machine, machines};
-use super::{pipeline, pipelines, plan, policies, token};
+use super::{pipeline, pipelines, plan, policies, policy, token};
 use crate::cli::output::{Format, Output, Paper};
 use crate::model::Timestamp;
 
@@ -218,7 +218,7 @@ fn machine_value() -> Value {
         "zone": "us-east-1a", "market": "spot",
         "state": "busy", "since": "2026-11-21T08:01:00Z", "created_at": "2026-11-21T08:00:00Z",
         "instance": "4711", "address": "127.0.0.1:40022",
-        "build": "bld_01jd3x9k2v6q8w4e5r7t9y1s3f", "launched_for": null, "builds_done": 4,
+        "builds": ["bld_01jd3x9k2v6q8w4e5r7t9y1s3f", "bld_01jd3x9k2v6q8w4e5r7t9y1s3g"], "launched_for": null, "builds_done": 4,
         "reason": null,
         "hold": { "owner": "me", "reason": "flaky disk", "until": "2026-11-21T09:05:00Z" },
         "cost": { "micro_usd": 3_466, "text": "$" }, "age_millis": 300_000,
@@ -243,7 +243,7 @@ fn images_one_of_them_and_verdicts() {
             "shapes": [{ "name": "small", "vcpus": 2, "memory_mib": 2_048,
                          "price": { "micro_usd_per_hour": 41_600, "text": "$" } }],
             "capabilities": { "cc": ["true"], "docker": ["false"], "python": ["3.11.9", "3.12.4"] },
-            "ready": "true", "probes": { "python": "python3 --version" }, "boot_timeout": "1m",
+            "ready": "true", "probes": { "python": "python3 --version" }, "boot_timeout": "1m", "slots": 4,
             "applied_at": "2026-11-20T08:00:00Z",
         })
     };
@@ -268,6 +268,24 @@ fn policies_tokens_and_applied_files() {
     let policies: Vec<crate::api::view::PolicyView> = view(json!([{
         "name": "default", "version": 1, "images": [], "max_machines": 4, "idle_timeout": "10m",
         "max_lifetime": null, "max_builds_per_machine": null, "applied_at": "2026-11-20T08:00:00Z",
+        "says": [
+            { "key": "limits.machines", "value": "4" }, { "key": "idle.timeout", "value": "10m" },
+        ],
+        "document": "name: default\n",
+    }, {
+        "name": "web", "version": 12, "images": ["debian-12"], "max_machines": null,
+        "idle_timeout": "auto", "max_lifetime": null, "max_builds_per_machine": 50,
+        "applied_at": "2026-11-20T08:00:00Z",
+        "says": [
+            { "key": "select.projects", "value": "[web, \"lib-*\"]" },
+            { "key": "select.images", "value": "[debian-12]" },
+            { "key": "budgets", "value": "{name: month, amount: $500, per: month}" },
+            { "key": "market.buy", "value": "spot-with-fallback" },
+            { "key": "idle.timeout", "value": "auto" },
+            { "key": "warm.windows", "value": "{days: mon-fri, running: 2}" },
+            { "key": "reuse.builds", "value": "50" },
+        ],
+        "document": "name: web\n",
     }]));
     let tokens: Vec<crate::api::view::TokenView> = view(json!([{
         "id": "tok_01jd3x9k2v6q8w4e5r7t9y1s3f", "name": "ci", "role": "submitter",
@@ -287,6 +305,27 @@ fn policies_tokens_and_applied_files() {
             apply::table(&applied).draw(paper)
         )
     }));
+}
+
+#[test]
+fn what_policies_say_together() {
+    let said_by = |name: &str, version: u32| json!({ "name": name, "version": version });
+    let effective: crate::api::view::EffectiveView = view(json!({
+        "project": "web", "image": "debian-12", "provider": "ec2", "labels": {}, "priority": null,
+        "policies": [said_by("web", 12), said_by("default", 1)],
+        "knobs": [
+            { "key": "market.buy", "value": "spot", "policy": said_by("web", 12) },
+            { "key": "market.on_demand", "value": null, "policy": null },
+            { "key": "idle.timeout", "value": "10m", "policy": said_by("default", 1) },
+            { "key": "idle.then", "value": "end", "policy": null },
+        ],
+        "limits": [
+            { "key": "budgets", "value": "{name: month, amount: $500, per: month, time_zone: Europe/Berlin}",
+              "policy": said_by("web", 12) },
+            { "key": "limits.machines", "value": "10", "policy": null },
+        ],
+    }));
+    insta::assert_snapshot!(both(|paper| policy::draw(&effective, output(paper))));
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Tone {
     pub(crate) fn of_word(word: &str) -> Self {
         match word {
             "success" | "active" | "idle" | "changed" => Self::Good,
-            "failure" | "infra_failure" | "timed_out" => Self::Bad,
+            "failure" | "infra_failure" | "timed_out" | "over_budget" => Self::Bad,
             "running" | "busy" => Self::Active,
             "booting" | "intended" | "bound" | "draining" | "canceled" | "cut" => Self::Odd,
             "gone" | "skipped" | "superseded" | "removed" | "unchanged" | "not_run" => Self::Faint,

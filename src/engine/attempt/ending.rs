@@ -1,9 +1,9 @@
 //! The end of an attempt that is asked for, or that time asks for; and what an end means.
 
+use crate::books::MachineAfter;
 use crate::model::{BuildResult, Outcome, Reason, Span, Step, StepRecord, Timestamp};
 use crate::remote::Stop;
 
-use super::super::outcome::MachineAfter;
 use super::{Driver, End, Stopping};
 
 /// Time after the grace of a stop in which the end must have come; then the machine is given up.
@@ -89,7 +89,8 @@ impl Driver {
             | BuildResult::Failure
             | BuildResult::Canceled
             | BuildResult::InfraFailure
-            | BuildResult::Skipped => Outcome::Canceled,
+            | BuildResult::Skipped
+            | BuildResult::OverBudget => Outcome::Canceled,
         };
         self.stop_all(outcome, cancel.reason);
     }

@@ -14,15 +14,15 @@ use std::sync::Arc;
 use backoff::backoff::Backoff;
 use tokio::sync::Notify;
 
+use crate::books::{MachineAfter, step_began};
 use crate::logs::Recorder;
 use crate::model::{
-    AttemptId, AttemptState, BuildId, BuildSpec, BuildState, MachineId, Outcome, Reason, Span,
-    StepRecord, Timestamp,
+    AttemptId, BuildId, BuildSpec, BuildState, MachineId, Outcome, Reason, Span, StepRecord,
+    Timestamp,
 };
 use crate::remote::{RemoteError, Run, RunEvent, Session};
 
 use super::engine::{Engine, Fault};
-use super::outcome::MachineAfter;
 use super::retry;
 use super::sessions::NoSession;
 use storing::{Storing, settle};
@@ -317,31 +317,10 @@ impl Driver {
             log_start: self.recorder.length(),
             log_end: None,
         });
-        let is_first = self.began.is_none();
         self.began.get_or_insert(now);
-        let (attempt, build, machine) = (self.attempt, self.build, self.machine);
-        let steps = self.steps.clone();
-        self.engine.write_soon(|draft| {
-            let noted = draft.change_attempt(attempt, |row| {
-                row.note_steps(steps);
-                if is_first {
-                    row.enter(AttemptState::Running { since: now })
-                } else {
-                    Ok(())
-                }
-            });
-            let Some(noted) = noted else { return Ok(()) };
-            noted?;
-            if is_first {
-                let next = BuildState::Running {
-                    machine,
-                    attempt,
-                    since: draft.now,
-                };
-                draft.enter_build(build, next, "its first step began".to_owned())?;
-            }
-            Ok(())
-        })?;
+        let (attempt, steps) = (self.attempt, self.steps.clone());
+        self.engine
+            .write_soon(|draft| step_began(draft, attempt, steps))?;
         Ok(())
     }
 

@@ -5,13 +5,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::books::{Draft, MachineAfter, end_attempt};
 use crate::logs::LogError;
-use crate::model::{AttemptId, Change, Cursor, Extent, MachineId, Outcome, StepRecord};
+use crate::model::{
+    AttemptId, Change, Cursor, Extent, MachineId, MachineState, Outcome, StepRecord,
+};
 use crate::remote::Session;
 
-use super::super::draft::Draft;
 use super::super::engine::{Engine, chain};
-use super::super::outcome::{MachineAfter, end_attempt};
 use super::{Driver, End};
 
 /// A flush under way, up to its commit.
@@ -135,8 +136,19 @@ async fn leave(
     (attempt, machine): (AttemptId, MachineId),
     after: MachineAfter,
 ) {
+    let is_ending = {
+        let books = engine.books();
+        let state = books.machines.get(&machine).map(|m| &m.state);
+        matches!(state, Some(MachineState::Draining { .. }))
+    };
+    // Also if it was to end before, and has waited for this one.
+    if is_ending {
+        engine.end_machine_now(machine);
+        return;
+    }
     match after {
-        MachineAfter::Idle => {
+        // One that is to end goes on with its other builds first.
+        MachineAfter::Idle | MachineAfter::Drain(_) => {
             let Some(session) = session else { return };
             let Err(error) = session.discard(attempt).await else {
                 return;
@@ -153,7 +165,6 @@ async fn leave(
         }
         // Nothing ran on it.
         MachineAfter::Asleep => {}
-        MachineAfter::Drain(_) => engine.end_machine_now(machine),
     }
 }
 

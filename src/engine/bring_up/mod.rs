@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use backoff::backoff::Backoff;
 
+use crate::books::{is_coming, launched};
 use crate::model::{
-    Endpoint, EventKind, Image, InstanceId, Machine, MachineId, MachineState, Market, Span,
-    Subject, Timestamp,
+    AttemptId, Endpoint, Image, InstanceId, Machine, MachineId, MachineState, Market, Span,
+    Timestamp,
 };
 use crate::provider::{ErrorKind, Instance, InstanceState, LaunchRequest, ProviderError};
 use crate::remote::RemoteError;
@@ -59,14 +60,15 @@ impl From<Fault> for NotUp {
 }
 
 impl Engine {
-    /// Brings a machine up and runs the build that waits for it, if one does.
+    /// Brings a machine up and runs the builds that wait for it.
     pub(super) async fn bring_up(self: Arc<Self>, id: MachineId) {
         match self.boot(id).await {
-            Ok(()) => {
-                let claim = self.books().machines.get(&id).and_then(|m| m.state.claim());
-                match claim {
-                    Some((_, attempt)) => self.drive(attempt).await,
-                    None => self.nudge(),
+            Ok(attempts) => {
+                if attempts.is_empty() {
+                    self.nudge();
+                }
+                for attempt in attempts {
+                    self.spawn(Arc::clone(&self).drive(attempt));
                 }
             }
             Err(NotUp::GivenUp) => {}
@@ -79,7 +81,9 @@ impl Engine {
         }
     }
 
-    async fn boot(self: &Arc<Self>, id: MachineId) -> Result<(), NotUp> {
+    /// The attempts that begin when it is up: those bound to it at that moment, for whoever is bound
+    /// to it later is driven from there.
+    async fn boot(self: &Arc<Self>, id: MachineId) -> Result<Vec<AttemptId>, NotUp> {
         let (machine, image) = self.coming(id)?;
         let begun = self.begun(&machine);
         let mut boot = Boot {
@@ -90,11 +94,11 @@ impl Engine {
         };
         let (instance, known) = self.instance(&mut boot, &machine).await?;
         let endpoints = self.endpoints(&mut boot, &instance, known).await?;
-        self.become_ready(&mut boot, &endpoints).await?;
+        let attempts = self.become_ready(&mut boot, &endpoints).await?;
         if machine.market == Market::Spot {
             self.spawn(Arc::clone(self).watch_notice(id));
         }
-        Ok(())
+        Ok(attempts)
     }
 
     /// From when on the time of a boot counts: what a recorded launch took to be answered is no fault
@@ -213,20 +217,7 @@ impl Engine {
     }
 
     fn launched(&self, id: MachineId, instance: &InstanceId) -> Result<(), NotUp> {
-        self.write_soon(|draft| {
-            let state = draft.books.machines.get(&id).map(|machine| &machine.state);
-            let Some(MachineState::Intended { claim }) = state else {
-                return Ok(());
-            };
-            let next = MachineState::Booting {
-                instance: instance.clone(),
-                claim: *claim,
-            };
-            draft.enter_machine(id, next, None)?;
-            let message = format!("the provider accepted the launch as {instance}");
-            draft.event(Subject::Machine(id), EventKind::MachineLaunched, message);
-            Ok(())
-        })?;
+        self.write_soon(|draft| launched(draft, id, instance))?;
         Ok(())
     }
 
@@ -279,13 +270,6 @@ impl Engine {
         self.parts.clock.sleep(pause).await;
         Ok(())
     }
-}
-
-pub(super) const fn is_coming(state: &MachineState) -> bool {
-    matches!(
-        state,
-        MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Waking { .. }
-    )
 }
 
 /// Where an instance listens, unless it has ended.

@@ -5,13 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{
-    Category, Change, Endpoint, EventKind, IllegalTransition, MachineId, MachineKeys, MachineState,
-    Span, Subject,
-};
+use crate::books::ready;
+use crate::model::{AttemptId, Change, Endpoint, MachineKeys, Span};
 use crate::remote::{RemoteError, Session};
 
-use super::super::draft::Draft;
 use super::super::engine::Engine;
 use super::super::sessions::NoSession;
 use super::{Boot, CONNECT_PAUSE, NotUp};
@@ -31,12 +28,13 @@ enum Step {
 }
 
 impl Engine {
-    /// Waits until the machine answers at one of its endpoints and is ready, and records that.
+    /// Waits until the machine answers at one of its endpoints and is ready, and records that; the
+    /// attempts that begin now.
     pub(super) async fn become_ready(
         self: &Arc<Self>,
         boot: &mut Boot,
         endpoints: &[Endpoint],
-    ) -> Result<(), NotUp> {
+    ) -> Result<Vec<AttemptId>, NotUp> {
         // Read once: a fresh machine is tried dozens of times.
         let keys = self.stored_keys(boot.id).await?;
         let endpoint = loop {
@@ -112,78 +110,23 @@ impl Engine {
         boot: &Boot,
         endpoint: Endpoint,
         keys: MachineKeys,
-    ) -> Result<(), NotUp> {
+    ) -> Result<Vec<AttemptId>, NotUp> {
         let keys = self.keys_when_ready(keys)?;
-        let (is_up, recorded) = self.write(|draft| {
-            ready(draft, boot.id, endpoint)?;
+        let ((is_up, attempts), recorded) = self.write(|draft| {
+            let attempts = ready(draft, boot.id, endpoint)?;
             let machine = draft.books.machines.get(&boot.id);
             let is_up = machine.is_some_and(|machine| machine.state.endpoint().is_some());
             if is_up {
                 draft.record(Change::PutMachineKeys(keys.clone()));
             }
             draft.books.launch_worked(&boot.image.name);
-            Ok(is_up)
+            Ok((is_up, attempts))
         })?;
         if is_up && keys.next.is_some() {
             self.spawn(Arc::clone(self).own_keys(keys, recorded));
         } else {
             self.leave(recorded);
         }
-        Ok(())
+        Ok(attempts)
     }
-}
-
-/// Opens the machine for builds: busy with the one that waits for it, else idle.
-fn ready(
-    draft: &mut Draft<'_>,
-    id: MachineId,
-    endpoint: Endpoint,
-) -> Result<(), IllegalTransition> {
-    let Some(machine) = draft.books.machines.get(&id) else {
-        return Ok(());
-    };
-    let (MachineState::Booting { instance, claim } | MachineState::Waking { instance, claim }) =
-        &machine.state
-    else {
-        return Ok(());
-    };
-    let (instance, launched_for) = (instance.clone(), machine.launched_for);
-    let begun = match machine.state {
-        MachineState::Waking { .. } => (machine.since, "it was woken"),
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Idle { .. }
-        | MachineState::Busy { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => (machine.created_at, "the launch was decided"),
-    };
-    let took = draft.now.since(begun.0);
-    let took = Span::from_millis(took.micros() / 1_000);
-    let (woken_for, attempt) = (claim.map(|claim| claim.0), claim.map(|claim| claim.1));
-    let caused_by = match machine.state {
-        MachineState::Waking { .. } => woken_for,
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Idle { .. }
-        | MachineState::Busy { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => launched_for,
-    };
-    let payer = caused_by.and_then(|build| draft.payer(build, attempt));
-    let next = match *claim {
-        Some(claim) => MachineState::Busy {
-            instance,
-            endpoint,
-            claim,
-        },
-        None => MachineState::Idle { instance, endpoint },
-    };
-    draft.enter_machine(id, next, Some((Category::Boot, payer)))?;
-    let message = format!("ready {took} after {}", begun.1);
-    draft.event(Subject::Machine(id), EventKind::MachineReady, message);
-    Ok(())
 }

@@ -314,6 +314,8 @@ mod tests {
             ready: None,
             probes: BTreeMap::new(),
             boot_timeout: Span::from_secs(60),
+            slots: 1,
+            billing: None,
         }
     }
 

@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::subnets::Subnets;
 use super::terminate::{self, terminate};
 use super::{console, launch, listing, resolve, sleep};
-use crate::model::{ImageSpec, InstanceId, Shape, SleepKind, Span, Timestamp};
+use crate::model::{Billing, ImageSpec, InstanceId, Shape, SleepKind, Span, Timestamp};
 use crate::provider::{
     AbsenceProof, ErrorKind, Fleet, Instance, LaunchAnswer, LaunchOrder, LaunchRequest, Listing,
     PreparedLaunch, Provider, ProviderError, Reach, Resolution, Sleeper,
@@ -118,6 +118,15 @@ impl Provider for Ec2Provider {
 
     fn fleet(&self) -> Option<&dyn Fleet> {
         Some(self)
+    }
+
+    fn billing(&self) -> Billing {
+        // Linux is billed by the second, a minute at least; images that are not say so. The begun
+        // second is left out: it is less than what is not known of when billing starts.
+        Billing {
+            quantum: Span::ZERO,
+            minimum: Span::from_secs(60),
+        }
     }
 
     fn sleeper(&self) -> Option<&dyn Sleeper> {

@@ -47,7 +47,7 @@ pub(super) fn read_build<'e>(
     field: &Field<'e>,
     problems: &mut Problems,
 ) -> Option<BuildSource<'e>> {
-    const KEYS: [&str; 12] = [
+    const KEYS: [&str; 13] = [
         "requires",
         "image",
         "fresh",
@@ -56,6 +56,7 @@ pub(super) fn read_build<'e>(
         "matrix",
         "env",
         "timeout",
+        "deadline",
         "priority",
         "labels",
         "retry",

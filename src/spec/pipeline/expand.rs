@@ -162,6 +162,7 @@ impl OneBuild<'_, '_> {
                 .as_ref()
                 .and_then(|image| rendering.image(image)),
             fresh: build.fresh,
+            deadline: own.deadline.or(shared.deadline),
             needs: self.needs.to_vec(),
             steps: rendering.steps(&build.steps),
             env: rendering.env(&[&shared.env, &own.env], &build.field),

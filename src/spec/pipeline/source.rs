@@ -24,6 +24,7 @@ pub(super) struct Shared<'e> {
     pub(super) env: Vec<(Key<'e>, Text<'e>)>,
     pub(super) priority: Option<i32>,
     pub(super) timeout: Option<Span>,
+    pub(super) deadline: Option<Span>,
 }
 
 /// Everything that reading needs besides the field at hand.
@@ -36,6 +37,9 @@ pub(super) struct Reading<'e> {
 /// Shortest timeout: below it, nothing can start in time.
 const LEAST_TIMEOUT: Span = Span::from_millis(1);
 
+/// Longest deadline: what may take longer than a month is in no hurry.
+const MOST_DEADLINE: Span = Span::from_secs(31 * 24 * 3_600);
+
 /// Name of the project of a pipeline that does not say.
 const DEFAULT_PROJECT: &str = "default";
 
@@ -45,8 +49,8 @@ pub(super) fn read_pipeline<'e>(
     limits: &'e PipelineLimits,
     problems: &mut Problems,
 ) -> Option<PipelineSource<'e>> {
-    const KEYS: [&str; 7] = [
-        "name", "project", "labels", "priority", "env", "timeout", "builds",
+    const KEYS: [&str; 8] = [
+        "name", "project", "labels", "priority", "env", "timeout", "deadline", "builds",
     ];
     let reading = Reading { templates, limits };
     let table = root.table(&KEYS, problems)?;
@@ -86,6 +90,7 @@ impl<'e> Reading<'e> {
                 .get("priority")
                 .and_then(|field| field.integer(-most..=most, problems)),
             timeout: self.timeout(table, problems),
+            deadline: read_deadline(table, problems),
         }
     }
 
@@ -132,6 +137,13 @@ impl<'e> Reading<'e> {
         }
         variables
     }
+}
+
+/// When a build should be over, counted from its submission. It bounds nothing, so that the limit of
+/// timeouts does not hold for it.
+fn read_deadline(table: &Table<'_>, problems: &mut Problems) -> Option<Span> {
+    let range = LEAST_TIMEOUT..=MOST_DEADLINE;
+    table.get("deadline")?.parse_within(range, problems)
 }
 
 /// Names that begin like this are set by the runner on the machine.

@@ -67,6 +67,7 @@ fn a_small_pipeline_has_the_defaults() {
     let build = &draft.builds[0];
     assert_eq!((draft.project.as_str(), draft.priority), ("default", 0));
     assert_eq!(build.timeout.to_string(), "1h");
+    assert_eq!(build.deadline, None);
     assert_eq!((build.max_attempts, build.log_limit_bytes), (3, 100 << 20));
     assert_eq!(
         (build.fresh, build.image.as_deref(), build.priority),
@@ -78,8 +79,8 @@ fn a_small_pipeline_has_the_defaults() {
 #[test]
 fn what_a_build_says_goes_over_what_the_pipeline_says() {
     let draft = draft(
-        "name: p\nproject: q\npriority: 5\ntimeout: 2h\nlabels: {a: 1, b: 1}\nenv: {A: 1, B: 1}\n\
-         builds:\n  own: {priority: -3, timeout: 90s, labels: {b: 2}, env: {B: 2}, steps: [x]}\n\
+        "name: p\nproject: q\npriority: 5\ntimeout: 2h\ndeadline: 1d\nlabels: {a: 1, b: 1}\nenv: {A: 1, B: 1}\n\
+         builds:\n  own: {priority: -3, timeout: 90s, deadline: 30m, labels: {b: 2}, env: {B: 2}, steps: [x]}\n\
          \x20 plain: {steps: [x]}\n",
     );
     let [own, plain] = &draft.builds[..] else {
@@ -93,6 +94,8 @@ fn what_a_build_says_goes_over_what_the_pipeline_says() {
         (plain.priority, plain.timeout.to_string()),
         (5, "2h".to_owned())
     );
+    assert_eq!(own.deadline, Some(crate::model::Span::from_secs(1_800)));
+    assert_eq!(plain.deadline, Some(crate::model::Span::from_secs(86_400)));
     assert_eq!(
         (own.labels["a"].as_str(), own.labels["b"].as_str()),
         ("1", "2")
@@ -245,7 +248,7 @@ fn problems_of_structure() {
         "name: p\nbuilds:\n  b:\n    steps: []\n  c:\n    steps:\n  d: [x]\n  e:\n    steps: make\n",
         "name: p\nbuilds:\n  b:\n    steps:\n      - run: ''\n      - name: lonely\n      - {run: x, shell: bash}\n      \
          - {run: x, timeout: 8d, always: 1}\n      - {run: y, name: twin}\n      - {run: z, name: twin}\n      - [x]\n      - \n      - \"a\\0b\"\n",
-        "name: p\nbuilds:\n  b:\n    steps: [x]\n    retry: {infrastructure: 11}\n    log_limit: 0\n    priority: 1000\n    timeout: 0s\n",
+        "name: p\nbuilds:\n  b:\n    steps: [x]\n    retry: {infrastructure: 11}\n    log_limit: 0\n    priority: 1000\n    timeout: 0s\n    deadline: 32d\n",
         "name: p\nenv: {1A: x, DORMOUSE_X: y, A-B: z, OK: [1]}\nlabels: {\"a b\": c, d: \"e\\nf\", g: }\nbuilds: {b: {steps: [x]}}\n",
     ]);
     insta::assert_snapshot!(shown);

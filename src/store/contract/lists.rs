@@ -5,7 +5,7 @@ use super::samples::{Samples, attempt_id, build_id, machine_id, pipeline_id, tim
 use crate::model::{
     Build, BuildId, BuildResult, Change, ImageState, MachineId, PipelineId, Subject,
 };
-use crate::store::{BuildFilter, Page, Store};
+use crate::store::{BuildFilter, Page, PastAttempt, Store};
 
 const RESULTS: [BuildResult; 6] = [
     BuildResult::Success,
@@ -103,6 +103,48 @@ async fn is_filtered(store: &dyn Store, builds: &[Build], filter: &BuildFilter) 
     let found = store.builds(filter, page).await.unwrap();
     let found: Vec<BuildId> = found.iter().map(|build| build.id).collect();
     assert_eq!(found, expected, "{filter:?}");
+}
+
+pub(in crate::store) async fn past_attempts_know_their_build_and_image<F: Fixture>() {
+    let fixture = F::new().await;
+    let store = fixture.store();
+    let builds = dealt_builds(store).await;
+    let mut changes = Vec::new();
+    for n in 0..6 {
+        let attempt = Samples::attempt(n, n, 1);
+        // The machine of the last one is not known any more.
+        if n < 5 {
+            let mut machine = Samples::machine(n, Samples::machine_state(n));
+            machine.id = attempt.machine;
+            changes.push(Change::InsertMachine(machine));
+        }
+        changes.push(Change::InsertAttempt(attempt));
+    }
+    store.commit(changes).await.unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let page = Page {
+            before: seen.last().map(|past: &PastAttempt| past.attempt.id),
+            limit: 2,
+        };
+        let found = store.past_attempts(page).await.unwrap();
+        if found.is_empty() {
+            break;
+        }
+        seen.extend(found);
+    }
+    let ids: Vec<_> = seen.iter().map(|past| past.attempt.id).collect();
+    let expected: Vec<_> = (0..5).rev().map(attempt_id).collect();
+    assert_eq!(ids, expected);
+    for past in seen {
+        let build = builds.iter().find(|build| build.id == past.attempt.build);
+        let spec = &build.unwrap().spec;
+        assert_eq!(
+            (past.project, past.build),
+            (spec.project.clone(), spec.name.clone())
+        );
+        assert_eq!(past.image, "debian");
+    }
 }
 
 pub(in crate::store) async fn pipelines_come_in_pages_with_tallies<F: Fixture>() {

@@ -8,12 +8,15 @@ use async_trait::async_trait;
 
 use super::Fixture;
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, Change, Entry, Event, Extent, Image,
-    ImageState, Launch, LaunchId, Machine, MachineId, MachineKeys, MachineState, Money, Pipeline,
-    PipelineId, Policy, Span, Subject, Timestamp, Token, TokenId,
+    Attempt, AttemptId, BudgetNote, Build, BuildId, BuildResult, Change, Entry, Event, Extent,
+    Image, ImageState, Launch, LaunchId, Machine, MachineId, MachineKeys, MachineState, Money,
+    Pipeline, PipelineId, Policy, Span, Subject, Timestamp, Token, TokenId,
 };
 use crate::store::rounds::RowName;
-use crate::store::{BuildFilter, CostGroup, CostRow, OpenWork, Page, Store, StoreError, Tally};
+use crate::store::{
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, Store, StoreError,
+    Tally,
+};
 
 #[derive(Debug, Clone, Default)]
 struct Tables {
@@ -28,6 +31,7 @@ struct Tables {
     extents: BTreeMap<(AttemptId, u64), Extent>,
     entries: Vec<Entry>,
     events: Vec<Event>,
+    notes: Vec<BudgetNote>,
     tokens: BTreeMap<TokenId, Token>,
 }
 
@@ -149,6 +153,10 @@ impl Tables {
                 self.entries.push(entry);
                 Ok(())
             }
+            Change::AppendBudgetNote(note) => {
+                self.notes.push(note);
+                Ok(())
+            }
             Change::AppendEvent(event) => {
                 self.events.push(event);
                 Ok(())
@@ -183,6 +191,23 @@ impl Tables {
 
     fn is_present(machine: &Machine) -> bool {
         !matches!(machine.state, MachineState::Gone { .. })
+    }
+
+    /// A row for each entry; how rows are gathered is no part of the contract.
+    fn spent(&self, entry: &Entry, since: Timestamp) -> SpentRow {
+        let spec = entry.build.and_then(|id| self.builds.get(&id));
+        let spec = spec.map(|build| build.spec.clone());
+        let machine = self.machines.get(&entry.machine);
+        let overhead_of = machine.and_then(|machine| machine.project.clone());
+        SpentRow {
+            project: entry.project.clone().or(overhead_of),
+            image: entry.image.clone(),
+            pipeline: entry.pipeline,
+            build: entry.build,
+            labels: spec.as_ref().map(|s| s.labels.clone()).unwrap_or_default(),
+            priority: spec.map(|spec| spec.priority),
+            amount: crate::ledger::between(entry, since, Timestamp::from_micros(i64::MAX)),
+        }
     }
 
     fn current_policies(&self) -> Vec<Policy> {
@@ -393,6 +418,20 @@ impl Store for MemoryStore {
         Ok(found)
     }
 
+    async fn past_attempts(&self, at: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        Ok(self.read(|t| {
+            let on_machine = |a: &Attempt| t.machines.contains_key(&a.machine);
+            let found = page(&t.attempts, &at, on_machine);
+            let past = found.into_iter().map(|attempt| PastAttempt {
+                project: t.builds[&attempt.build].spec.project.clone(),
+                build: t.builds[&attempt.build].spec.name.clone(),
+                image: t.machines[&attempt.machine].image.clone(),
+                attempt,
+            });
+            past.collect()
+        }))
+    }
+
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {
         Ok(self.read(|t| t.machines.get(&id).cloned()))
     }
@@ -479,6 +518,18 @@ impl Store for MemoryStore {
         let mut rows = self.read(|t| t.costs(key, |e| from <= e.from && e.from < to));
         rows.truncate(usize::try_from(limit).unwrap());
         Ok(rows)
+    }
+
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        let ends_after = |e: &&Entry| e.to > since || e.from >= since;
+        Ok(self.read(|t| {
+            let entries = t.entries.iter().filter(ends_after);
+            entries.map(|entry| t.spent(entry, since)).collect()
+        }))
+    }
+
+    async fn budget_notes(&self, since: Timestamp) -> Result<Vec<BudgetNote>, StoreError> {
+        Ok(self.read(|t| t.notes.iter().filter(|n| n.at >= since).cloned().collect()))
     }
 
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError> {

@@ -59,6 +59,7 @@ macro_rules! contract_tests {
 
             builds_come_in_pages
             builds_are_filtered_by_every_combination
+            past_attempts_know_their_build_and_image
             pipelines_come_in_pages_with_tallies
             machines_come_in_pages
             catalogue_reads_give_current_or_all_versions

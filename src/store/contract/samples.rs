@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Build, BuildId, BuildResult, BuildSpec, BuildState, Cancel,
-    Capabilities, CapabilityValue, Category, Constraint, Cursor, Endpoint, Entry, Event, EventKind,
-    Extent, Hold, Image, ImageSpec, ImageState, InstanceId, Launch, LaunchId, LineMark, Login,
-    Machine, MachineId, MachineKeys, MachineState, Market, MarketChoice, Money, Operator, Outcome,
-    PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool, Rate, Reason, Requirement, Secret,
-    Shape, ShapeWish, SleepKind, Span, Step, StepRecord, Subject, Tariff, Timestamp, Token,
-    TokenId, TokenRole,
+    Attempt, AttemptId, AttemptState, Billing, Boot, Build, BuildId, BuildResult, BuildSpec,
+    BuildState, Cancel, Capabilities, CapabilityValue, Category, Claims, Constraint, Cursor,
+    Endpoint, Entry, Event, EventKind, Extent, Hold, Image, ImageSpec, ImageState, InstanceId,
+    Launch, LaunchId, LineMark, Login, Machine, MachineId, MachineKeys, MachineState, Market,
+    MarketChoice, Money, Operator, Outcome, PackId, Pipeline, PipelineId, Policy, PolicySpec, Pool,
+    Rate, Reason, Requirement, Secret, Shape, ShapeWish, SleepKind, Span, Step, StepRecord,
+    Subject, Tariff, Timestamp, Token, TokenId, TokenRole,
 };
 
 /// Makes sample values; the same numbers give the same values.
@@ -112,6 +112,7 @@ impl Samples {
             requires,
             image: Some("debian".to_owned()),
             fresh: true,
+            deadline: None,
             needs: Vec::new(),
             steps: vec![
                 Step {
@@ -248,6 +249,7 @@ impl Samples {
                 from: time(19),
                 before: Money::from_micros(-1),
             }),
+            project: None,
             launched_for: Some(build_id(n)),
             state,
             since: time(18),
@@ -255,6 +257,16 @@ impl Samples {
             builds_done: 3,
             billed_until: time(20),
             billed: Money::from_micros(-42),
+            at_most: None,
+            billing: Billing {
+                quantum: Span::from_secs(3_600),
+                minimum: Span::from_secs(60),
+            },
+            boot: Some(Boot {
+                at: time(20),
+                took: Span::from_secs(40),
+                was_asleep: true,
+            }),
             hold: Some(Hold {
                 owner: "bob".to_owned(),
                 reason: NASTY.to_owned(),
@@ -272,16 +284,19 @@ impl Samples {
         };
         let claim = (build_id(n), attempt_id(n));
         match n % 9 {
-            0 => MachineState::Intended { claim: Some(claim) },
+            0 => MachineState::Intended {
+                claims: claim.into(),
+            },
             1 => MachineState::Booting {
                 instance,
-                claim: None,
+                claims: Claims::default(),
             },
             2 => MachineState::Idle { instance, endpoint },
             3 => MachineState::Busy {
                 instance,
                 endpoint,
-                claim,
+                claims: Claims::from(claim).with((build_id(n + 1), attempt_id(n + 1))),
+                ends: Some(Reason::Failed(NASTY.to_owned())),
             },
             6 => MachineState::FallingAsleep {
                 instance,
@@ -290,7 +305,7 @@ impl Samples {
             7 => MachineState::Asleep { instance },
             8 => MachineState::Waking {
                 instance,
-                claim: Some(claim),
+                claims: claim.into(),
             },
             4 => MachineState::Draining {
                 instance: Some(instance),
@@ -365,6 +380,8 @@ impl Samples {
                 ready: Some("true".to_owned()),
                 probes: map(1),
                 boot_timeout: Span::from_secs(120),
+                slots: 3,
+                billing: None,
             },
             applied_at: time(22),
             rev: 0,
@@ -378,13 +395,14 @@ impl Samples {
             spec: PolicySpec {
                 images: vec!["debian".to_owned()],
                 max_machines: Some(4),
-                idle_timeout: Some(Span::from_secs(600)),
+                idle_timeout: Some(crate::model::IdleTimeout::After(Span::from_secs(600))),
                 max_lifetime: None,
                 max_builds_per_machine: Some(version),
                 market: Some(MarketChoice::SpotWithFallback),
                 sleep: Some(SleepKind::Stop),
                 max_asleep: None,
                 asleep_timeout: Some(Span::from_secs(60)),
+                ..PolicySpec::default()
             },
             applied_at: time(23),
             rev: 0,

@@ -2,7 +2,7 @@
 
 use super::Fixture;
 use super::samples::{Samples, attempt_id, build_id, machine_id, pipeline_id, time, token_id};
-use crate::model::{BuildResult, Change, ImageState, MachineState, Money, Reason};
+use crate::model::{BuildResult, Change, Claims, ImageState, MachineState, Money, Reason};
 use crate::store::{CostGroup, OpenWork, Store};
 
 /// A pipeline with builds in every state, each with an attempt and a machine, and all the rest.
@@ -208,7 +208,12 @@ pub(in crate::store) async fn open_work_is_what_is_not_over<F: Fixture>() {
 pub(in crate::store) async fn corner_values_come_back<F: Fixture>() {
     let fixture = F::new().await;
     let store = fixture.store();
-    let mut machine = Samples::machine(0, MachineState::Intended { claim: None });
+    let mut machine = Samples::machine(
+        0,
+        MachineState::Intended {
+            claims: Claims::default(),
+        },
+    );
     machine.billed = Money::from_micros(i64::MIN);
     machine.rev = u64::try_from(i64::MAX).unwrap();
     machine.created_at = crate::model::Timestamp::from_micros(0);

@@ -17,10 +17,13 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::{BuildFilter, CostGroup, CostRow, OpenWork, Page, Store, StoreError, Tally};
+use super::{
+    BuildFilter, CostGroup, CostRow, OpenWork, Page, PastAttempt, SpentRow, Store, StoreError,
+    Tally,
+};
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, Change, Event, Extent, Image, Machine, MachineId,
-    MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
+    Attempt, AttemptId, BudgetNote, Build, BuildId, Change, Event, Extent, Image, Machine,
+    MachineId, MachineKeys, Pipeline, PipelineId, Policy, Subject, Timestamp, Token,
 };
 use writer::WriterHandle;
 
@@ -109,6 +112,10 @@ impl Store for SqliteStore {
         read::attempts(&self.readers, build).await
     }
 
+    async fn past_attempts(&self, page: Page<AttemptId>) -> Result<Vec<PastAttempt>, StoreError> {
+        read::past_attempts(&self.readers, page).await
+    }
+
     async fn machine(&self, id: MachineId) -> Result<Option<Machine>, StoreError> {
         read::machine(&self.readers, id).await
     }
@@ -163,6 +170,14 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<CostRow>, StoreError> {
         read::costs(&self.readers, group, from, to, limit).await
+    }
+
+    async fn spent(&self, since: Timestamp) -> Result<Vec<SpentRow>, StoreError> {
+        read::spent(&self.readers, since).await
+    }
+
+    async fn budget_notes(&self, since: Timestamp) -> Result<Vec<BudgetNote>, StoreError> {
+        read::budget_notes(&self.readers, since).await
     }
 
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError> {

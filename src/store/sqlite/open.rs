@@ -49,6 +49,11 @@ fn migrator() -> Migrator {
             "launches",
             include_str!("../migrations/sqlite/0002_launches.sql"),
         ),
+        (
+            3,
+            "budgets",
+            include_str!("../migrations/sqlite/0003_budgets.sql"),
+        ),
     ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         let sql = SqlStr::from_static(sql);

@@ -9,14 +9,16 @@ use serde::de::value::Error as WordError;
 
 use crate::model::{
     AttemptId, Build, BuildId, BuildResult, Category, Event, EventKind, Extent, Money, Pipeline,
-    Span, Subject, Timestamp, Token,
+    PipelineId, Span, Subject, Timestamp, Token,
 };
-use crate::store::{CostRow, StoreError, Tally};
+use crate::store::{CostRow, PastAttempt, SpentRow, StoreError, Tally};
 
 /// Id, spec, state, attempts, cancel, rev, spared.
 pub(super) type BuildRow = (String, String, String, i64, Option<String>, i64, i64);
 /// Id and the value as JSON.
 pub(super) type BodyRow = (String, String);
+/// Id and value of an attempt, project and name of its build, its machine's image.
+pub(super) type PastAttemptRow = (String, String, String, String, String);
 /// Id, value, tally as JSON.
 pub(super) type PipelineRow = (String, String, String);
 /// Start, length, pack, frame start, frame length, marks.
@@ -40,6 +42,38 @@ pub(super) type CostColumns = (
     Option<i64>,
     Option<i64>,
 );
+
+/// Project, image, pipeline, build, labels as JSON, priority, amount.
+pub(super) type SpentColumns = (
+    Option<String>,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    i64,
+);
+
+/// What was spent on one thing.
+pub(super) fn spent(columns: SpentColumns) -> Result<SpentRow, StoreError> {
+    let (project, image, pipeline, build, labels, priority, amount) = columns;
+    let name = build.clone().unwrap_or_else(|| image.clone());
+    let labels = labels.map(|labels| json("spec of build", &name, &labels));
+    let priority = priority.map(|priority| number("spec of build", &name, priority));
+    let pipeline = pipeline.map(|id| {
+        let parsed = id.parse::<PipelineId>();
+        parsed.map_err(|error| corrupt("entry of", &name, error))
+    });
+    Ok(SpentRow {
+        project,
+        image,
+        pipeline: pipeline.transpose()?,
+        build: build.map(|id| build_id(&id)).transpose()?,
+        labels: labels.transpose()?.unwrap_or_default(),
+        priority: priority.transpose()?,
+        amount: Money::from_micros(amount),
+    })
+}
 
 fn corrupt(kind: &str, id: &str, detail: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt {
@@ -90,6 +124,17 @@ pub(super) fn build(
         rev: number(KIND, &id, rev)?,
         spared: number(KIND, &id, spared)?,
         id: build_id(&id)?,
+    })
+}
+
+pub(super) fn past_attempt(
+    (id, body, project, build, image): PastAttemptRow,
+) -> Result<PastAttempt, StoreError> {
+    Ok(PastAttempt {
+        attempt: json("attempt", &id, &body)?,
+        project,
+        build,
+        image,
     })
 }
 

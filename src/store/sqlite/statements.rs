@@ -123,6 +123,8 @@ statements! {
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 \
         FROM jsonb_each(?1) WHERE true ON CONFLICT (hour, project, image, category) \
         DO UPDATE SET amount = amount + excluded.amount, time = time + excluded.time";
+    APPEND_BUDGET_NOTES = "INSERT INTO budget_notes (at, body) \
+        SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1)";
     /// The array's order is the order of the numbers: a scan of it yields its elements in order,
     /// and each row takes the next number.
     APPEND_EVENTS = "INSERT INTO events (at, kind, subject_kind, subject, message) \
@@ -186,6 +188,11 @@ statements! {
     ATTEMPT = "SELECT id, body FROM attempts WHERE id = ?1";
     ATTEMPTS = "SELECT id, body FROM attempts WHERE build = ?1 ORDER BY number";
 
+    PAST_ATTEMPTS = "SELECT a.id, a.body, b.project, s.spec ->> 'name', m.image \
+        FROM attempts AS a JOIN builds AS b ON b.id = a.build \
+        JOIN build_specs AS s ON s.build = a.build \
+        JOIN machines AS m ON m.id = a.body ->> 'machine' \
+        WHERE a.id < ?1 ORDER BY a.id DESC LIMIT ?2";
     MACHINE = "SELECT id, body FROM machines WHERE id = ?1";
     MACHINES = "SELECT id, body FROM machines WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
     MACHINES_PRESENT = "SELECT id, body FROM machines WHERE state <> 'gone' AND id < ?1 \
@@ -240,6 +247,17 @@ statements! {
     /// One row even for a build without entries.
     COST_OF_BUILD = select_costs!("?1", "entries WHERE build = ?1", "");
 
+    BUDGET_NOTES = "SELECT CAST(number AS TEXT), body FROM budget_notes WHERE at >= ?1 ORDER BY at, number";
+    /// Milliseconds, for micro-dollars times microseconds would be too large a number.
+    SPENT = "SELECT coalesce(sums.project, m.body ->> '$.project'), sums.image, sums.pipeline, sums.build, \
+        s.spec ->> '$.labels', s.spec ->> '$.priority', sums.spent FROM (\
+        SELECT machine, project, image, pipeline, build, sum(CASE WHEN begin_at >= ?1 THEN amount \
+        ELSE amount - amount * ((?1 - begin_at) / 1000) / max((end_at - begin_at) / 1000, 1) END) \
+        AS spent FROM entries WHERE end_at > ?1 OR begin_at >= ?1 \
+        GROUP BY CASE WHEN project IS NULL THEN machine END, project, image, pipeline, build) AS sums \
+        LEFT JOIN machines AS m ON sums.project IS NULL AND m.id = sums.machine \
+        LEFT JOIN build_specs AS s ON s.build = sums.build";
+
     TOKEN_BY_HASH = "SELECT id, revoked_at, body FROM tokens \
         WHERE hash = ?1 AND revoked_at IS NULL";
     TOKENS = "SELECT id, revoked_at, body FROM tokens ORDER BY id DESC";
@@ -279,6 +297,7 @@ pub(super) const fn write(verb: Verb) -> &'static str {
         Verb::InsertExtents => INSERT_EXTENTS,
         Verb::AppendEntries => APPEND_ENTRIES,
         Verb::AddCosts => ADD_COSTS,
+        Verb::AppendBudgetNotes => APPEND_BUDGET_NOTES,
         Verb::AppendEvents => APPEND_EVENTS,
         Verb::InsertTokens => INSERT_TOKENS,
         Verb::RevokeTokens => REVOKE_TOKENS,

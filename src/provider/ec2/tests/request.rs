@@ -50,6 +50,8 @@ pub(in crate::provider::ec2) fn order(market: Market) -> LaunchOrder {
                 ready: None,
                 probes: BTreeMap::new(),
                 boot_timeout: Span::from_secs(120),
+                slots: 1,
+                billing: None,
             },
             applied_at: Timestamp::from_micros(0),
             rev: 1,

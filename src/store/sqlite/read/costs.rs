@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use sqlx::sqlite::SqlitePool;
 
-use super::{all, one};
-use crate::model::{BuildId, Timestamp};
+use super::{all, bodies, one};
+use crate::model::{BudgetNote, BuildId, Timestamp};
 use crate::store::rounds::HOUR;
-use crate::store::sqlite::rows::{self, CostColumns};
+use crate::store::sqlite::rows::{self, BodyRow, CostColumns, SpentColumns};
 use crate::store::sqlite::statements;
-use crate::store::{CostGroup, CostRow, StoreError};
+use crate::store::{CostGroup, CostRow, SpentRow, StoreError};
 
 pub(in crate::store::sqlite) async fn costs(
     readers: &SqlitePool,
@@ -66,6 +66,26 @@ fn parts(from: i64, to: i64) -> Parts {
         head: from..first.saturating_mul(HOUR),
         tail: end.saturating_mul(HOUR)..to,
     }
+}
+
+/// What was spent from a moment on.
+pub(in crate::store::sqlite) async fn spent(
+    readers: &SqlitePool,
+    since: Timestamp,
+) -> Result<Vec<SpentRow>, StoreError> {
+    let query = sqlx::query(statements::SPENT).bind(since.micros());
+    let found: Vec<SpentColumns> = all(readers, "summing what was spent", query).await?;
+    found.into_iter().map(rows::spent).collect()
+}
+
+/// Approvals and warnings from a moment on.
+pub(in crate::store::sqlite) async fn budget_notes(
+    readers: &SqlitePool,
+    since: Timestamp,
+) -> Result<Vec<BudgetNote>, StoreError> {
+    let query = sqlx::query(statements::BUDGET_NOTES).bind(since.micros());
+    let found: Vec<BodyRow> = all(readers, "reading notes on budgets", query).await?;
+    bodies("budget note", &found)
 }
 
 pub(in crate::store::sqlite) async fn build_cost(

@@ -9,17 +9,19 @@ use sqlx::{FromRow, Sqlite};
 use tracing::Instrument;
 
 pub(super) use builds::builds;
-pub(super) use costs::{build_cost, costs};
+pub(super) use costs::{budget_notes, build_cost, costs, spent};
 pub(super) use open_work::open_work;
 
-use super::rows::{self, BodyRow, BuildRow, EventRow, ExtentRow, PipelineRow, TokenRow};
+use super::rows::{
+    self, BodyRow, BuildRow, EventRow, ExtentRow, PastAttemptRow, PipelineRow, TokenRow,
+};
 use super::statements;
 use crate::model::{
     Attempt, AttemptId, Build, BuildId, Event, Extent, Image, Machine, MachineId, MachineKeys,
     Pipeline, PipelineId, Policy, Subject, Token,
 };
 use crate::store::rounds::subject_columns;
-use crate::store::{Page, StoreError, Tally};
+use crate::store::{Page, PastAttempt, StoreError, Tally};
 
 /// A statement with its parameters.
 type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -145,6 +147,17 @@ pub(super) async fn attempts(
     let query = sqlx::query(statements::ATTEMPTS).bind(build.to_string());
     let found: Vec<BodyRow> = all(readers, "reading a build's attempts", query).await?;
     bodies("attempt", &found)
+}
+
+pub(super) async fn past_attempts(
+    readers: &SqlitePool,
+    page: Page<AttemptId>,
+) -> Result<Vec<PastAttempt>, StoreError> {
+    let query = sqlx::query(statements::PAST_ATTEMPTS)
+        .bind(before(&page))
+        .bind(page.limit);
+    let found: Vec<PastAttemptRow> = all(readers, "reading past attempts", query).await?;
+    found.into_iter().map(rows::past_attempt).collect()
 }
 
 pub(super) async fn machine(

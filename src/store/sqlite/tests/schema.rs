@@ -38,6 +38,7 @@ async fn a_database_of_each_older_version_is_read() {
             DROP TABLE builds; DROP TABLE pipelines; DROP TABLE machine_keys; \
             DROP TABLE machines; DROP TABLE images; DROP TABLE policies; DROP TABLE entries; \
             DROP TABLE hourly_costs; DROP TABLE events; DROP TABLE tokens; DROP TABLE launches; \
+            DROP TABLE budget_notes; \
             DELETE FROM _sqlx_migrations WHERE version > 1";
         for sql in [drops, schema, samples] {
             run(&mut connection, sql).await;
@@ -91,7 +92,7 @@ async fn a_newer_schema_is_refused() {
     let detail = detail(SqliteStore::open(&fixture.path()).await);
     assert!(
         detail.ends_with(
-            "its schema has version 99, this program knows versions up to 2: use the newer program"
+            "its schema has version 99, this program knows versions up to 3: use the newer program"
         ),
         "{detail}"
     );

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::{
-    Image, Machine, MachineState, Market, Money, Offering, Pool, Rate, Reason, Shape, Span,
-    Timestamp,
+    Billing, Image, Machine, MachineState, Market, Money, Offering, Pool, Rate, Reason, Shape,
+    Span, Timestamp,
 };
 use crate::planner::{ImageIndex, OfferingView, PauseReason, Paused};
 use crate::provider::{ErrorKind, ProviderError, Resolution};
@@ -17,7 +17,7 @@ use super::books::Books;
 
 /// How long a pool without capacity is left alone: AWS' own advice is to try later, its clients use
 /// 45 to 180 seconds (Karpenter's cache of unavailable offerings: three minutes).
-pub(super) const DRY: Span = Span::from_secs(120);
+pub(crate) const DRY: Span = Span::from_secs(120);
 /// How long a zone without free addresses is left alone: instances end all the time.
 const NO_ADDRESS: Span = Span::from_secs(60);
 /// How long a market whose quota is used up is left alone: machines of ours that end make room.
@@ -33,7 +33,7 @@ const FIRST_COOL_DOWN: Span = Span::from_secs(5);
 const LONGEST_COOL_DOWN: Span = Span::from_secs(300);
 
 /// What failed launches are counted over.
-pub(super) const FAILURE_WINDOW: Span = Span::from_secs(3_600);
+pub(crate) const FAILURE_WINDOW: Span = Span::from_secs(3_600);
 /// What interruptions are counted over: they cluster within minutes (Spot-and-Scoot, 2026).
 const INTERRUPTION_WINDOW: Span = Span::from_secs(600);
 /// How long spare capacity is left alone after too many interruptions.
@@ -53,7 +53,7 @@ pub struct FailureBudget {
 
 /// What is known of where images can be launched.
 #[derive(Debug, Default)]
-pub(super) struct Capacity {
+pub(crate) struct Capacity {
     resolutions: BTreeMap<(String, u32), Resolution>,
     /// What each provider can do.
     skills: BTreeMap<String, Skills>,
@@ -81,11 +81,13 @@ enum Closed {
 
 /// What a provider can do beyond launching machines one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Skills {
+pub(crate) struct Skills {
     /// It knows what it sells, and its launches are gathered and recorded.
-    pub(super) fleet: bool,
+    pub(crate) fleet: bool,
     /// Its machines can sleep.
-    pub(super) sleep: bool,
+    pub(crate) sleep: bool,
+    /// In which pieces it bills machine time.
+    pub(crate) billing: Billing,
 }
 
 impl Capacity {
@@ -101,12 +103,12 @@ impl Capacity {
     }
 
     /// What a provider can do.
-    pub(super) fn skills(&self, provider: &str) -> Skills {
+    pub(crate) fn skills(&self, provider: &str) -> Skills {
         self.skills.get(provider).copied().unwrap_or_default()
     }
 
     /// What an image version was resolved to last.
-    pub(super) fn resolution(&self, image: &Image) -> Option<&Resolution> {
+    pub(crate) fn resolution(&self, image: &Image) -> Option<&Resolution> {
         self.resolutions.get(&(image.name.clone(), image.version))
     }
 
@@ -120,14 +122,14 @@ impl Capacity {
 
 impl Books {
     /// Notes what providers can do.
-    pub(super) fn know_providers(&mut self, skills: BTreeMap<String, Skills>) {
+    pub(crate) fn know_providers(&mut self, skills: BTreeMap<String, Skills>) {
         self.capacity.skills = skills;
         self.catalogue_changed();
     }
 
     /// Where an image can be launched: what its provider found, or what its file lists where the
     /// provider does not know what it sells.
-    pub(super) fn offerings(&self, image: &Image) -> Vec<Offering> {
+    pub(crate) fn offerings(&self, image: &Image) -> Vec<Offering> {
         let has_fleet = self.capacity.skills(&image.spec.provider).fleet;
         match self.capacity.resolution(image) {
             Some(resolution) if has_fleet => resolution.offerings.clone(),
@@ -138,7 +140,7 @@ impl Books {
 
     /// Place of a machine's own offering among those of its image. Asked at every change of a machine,
     /// under the lock: nothing is copied for it.
-    pub(super) fn place_of(&self, image: &Image, machine: &Machine) -> Option<usize> {
+    pub(crate) fn place_of(&self, image: &Image, machine: &Machine) -> Option<usize> {
         let has_fleet = self.capacity.skills(&image.spec.provider).fleet;
         let (shape, zone) = (&machine.shape.name, &machine.zone);
         if has_fleet {
@@ -154,7 +156,7 @@ impl Books {
     }
 
     /// The offerings of an image at the planner's places.
-    pub(super) fn offerings_at(&self, image: &Image, places: &[usize]) -> Vec<Offering> {
+    pub(crate) fn offerings_at(&self, image: &Image, places: &[usize]) -> Vec<Offering> {
         let all = self.offerings(image);
         places
             .iter()
@@ -163,7 +165,7 @@ impl Books {
     }
 
     /// Notes what a provider made of an image; what it is called now if that has changed.
-    pub(super) fn resolved(&mut self, image: &Image, resolution: Resolution) -> bool {
+    pub(crate) fn resolved(&mut self, image: &Image, resolution: Resolution) -> bool {
         let key = (image.name.clone(), image.version);
         let reference = resolution.reference.clone();
         let before = self.capacity.resolutions.insert(key, resolution);
@@ -174,7 +176,7 @@ impl Books {
     }
 
     /// What the planner sees of an image's offerings and pauses.
-    pub(super) fn refresh_capacity(&mut self, index: ImageIndex) {
+    pub(crate) fn refresh_capacity(&mut self, index: ImageIndex) {
         let Some(name) = self.snapshot.image(index).map(|view| view.name.clone()) else {
             return;
         };
@@ -190,6 +192,7 @@ impl Books {
             .enumerate()
             .map(|(place, offering)| OfferingView {
                 price: offering.shape.price_usd_micro_per_hour,
+                vcpus: offering.shape.vcpus,
                 market: offering.market,
                 available_after: self
                     .capacity
@@ -234,7 +237,7 @@ impl Books {
 
     /// Draws the one consequence of a refused launch of `image` that had asked for `asked`. Gives
     /// what a person should know.
-    pub(super) fn refused(
+    pub(crate) fn refused(
         &mut self,
         image: &Image,
         asked: &[Pool],
@@ -293,12 +296,12 @@ impl Books {
     }
 
     /// Notes that a provider makes nothing of an image; whether that is news.
-    pub(super) fn not_resolved(&mut self, image: &Image) -> bool {
+    pub(crate) fn not_resolved(&mut self, image: &Image) -> bool {
         self.capacity.unresolved.insert(image.name.clone())
     }
 
     /// A new version of an image is tried at once, whatever the one before did.
-    pub(super) fn try_anew(&mut self, image: &str) {
+    pub(crate) fn try_anew(&mut self, image: &str) {
         self.capacity.in_a_row.remove(image);
         self.capacity.failures.remove(image);
         self.capacity.unresolved.remove(image);
@@ -323,14 +326,14 @@ impl Books {
     }
 
     /// Launches nothing of an image for a time.
-    pub(super) fn pause_image(&mut self, image: &str, why: PauseReason, until: Timestamp) {
+    pub(crate) fn pause_image(&mut self, image: &str, why: PauseReason, until: Timestamp) {
         self.capacity.pause(image, Paused { until, why });
         let index = self.index_of(image);
         self.refresh_capacity(index);
     }
 
     /// A launch of the image worked: the next ones need not wait for the failures before it.
-    pub(super) fn launch_worked(&mut self, image: &str) {
+    pub(crate) fn launch_worked(&mut self, image: &str) {
         if self.capacity.in_a_row.remove(image).is_none() {
             return;
         }
@@ -340,7 +343,7 @@ impl Books {
     /// A launch of the image failed and cost `cost`: the next ones wait, the longer the more failed
     /// in a row; when failures have used up their hourly budget, until the hour allows one again.
     /// Gives what a person should know when the breaker opens.
-    pub(super) fn launch_failed(
+    pub(crate) fn launch_failed(
         &mut self,
         image: &str,
         (now, cost): (Timestamp, Money),
@@ -359,7 +362,7 @@ impl Books {
 
     /// Counts the failed launches of the last hour anew, after a restart: those of the versions
     /// that would be launched again.
-    pub(super) fn count_failures(&mut self, mut ended: Vec<Machine>, budget: FailureBudget) {
+    pub(crate) fn count_failures(&mut self, mut ended: Vec<Machine>, budget: FailureBudget) {
         ended.sort_by_key(|machine| (machine.since, machine.id));
         for machine in ended {
             let (MachineState::Draining { reason, .. } | MachineState::Gone { reason }) =
@@ -414,7 +417,7 @@ impl Books {
 
     /// A machine of an image is taken back: its pool is left alone, and after too many spare
     /// capacity as such. Gives what a person should know in the second case.
-    pub(super) fn taken_back(
+    pub(crate) fn taken_back(
         &mut self,
         image: &Image,
         pool: Pool,

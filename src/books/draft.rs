@@ -8,18 +8,19 @@ use std::sync::Arc;
 
 use crate::ledger::{self, Payer};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Build, BuildId, BuildState, Category, Change, Event,
-    EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy, Rate,
-    Subject, Tariff, Timestamp,
+    Attempt, AttemptId, AttemptState, Boot, Build, BuildId, BuildState, Category, Change, Entry,
+    Event, EventKind, IllegalTransition, Image, Machine, MachineId, MachineState, Money, Policy,
+    Rate, Subject, Tariff, Timestamp,
 };
 
 use super::books::Books;
+use super::learn::coming_since;
 
 /// One transaction.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
-    pub(super) books: &'a mut Books,
-    pub(super) now: Timestamp,
+pub(crate) struct Draft<'a> {
+    pub(crate) books: &'a mut Books,
+    pub(crate) now: Timestamp,
     changes: Vec<Change>,
     builds: BTreeMap<BuildId, Touched>,
     attempts: BTreeMap<AttemptId, Touched>,
@@ -39,7 +40,9 @@ enum Touched {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) const fn new(books: &'a mut Books, now: Timestamp) -> Self {
+    pub(crate) const fn new(books: &'a mut Books, now: Timestamp) -> Self {
+        books.spend.seen = now;
+        books.learning.now = now;
         Self {
             books,
             now,
@@ -54,7 +57,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The changes for the store, each row once.
-    pub(super) fn into_changes(self) -> Vec<Change> {
+    pub(crate) fn into_changes(self) -> Vec<Change> {
         let Self {
             books,
             changes,
@@ -99,12 +102,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Records a change that has no row in the books.
-    pub(super) fn record(&mut self, change: Change) {
+    pub(crate) fn record(&mut self, change: Change) {
         self.changes.push(change);
     }
 
     /// Records that something happened.
-    pub(super) fn event(&mut self, subject: Subject, kind: EventKind, message: String) {
+    pub(crate) fn event(&mut self, subject: Subject, kind: EventKind, message: String) {
         let event = Event {
             at: self.now,
             subject,
@@ -115,26 +118,27 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a build that was just accepted.
-    pub(super) fn insert_build(&mut self, build: Build) {
+    pub(crate) fn insert_build(&mut self, build: Build) {
         self.books.wait_for(&build, build.spec.needs.len());
         self.builds.insert(build.id, Touched::Inserted);
         self.books.put_build(build);
     }
 
     /// Adds an attempt of a build that was just bound.
-    pub(super) fn insert_attempt(&mut self, attempt: Attempt) {
+    pub(crate) fn insert_attempt(&mut self, attempt: Attempt) {
         self.attempts.insert(attempt.id, Touched::Inserted);
+        self.books.learn_bound(&attempt);
         self.books.attempts.insert(attempt.id, attempt);
     }
 
     /// Adds a machine whose launch was just decided.
-    pub(super) fn insert_machine(&mut self, machine: Machine) {
+    pub(crate) fn insert_machine(&mut self, machine: Machine) {
         self.machines.insert(machine.id, Touched::Inserted);
         self.books.put_machine(machine);
     }
 
     /// Adds an image version and makes it known to the planner.
-    pub(super) fn insert_image(&mut self, image: Image) {
+    pub(crate) fn insert_image(&mut self, image: Image) {
         self.changes.push(Change::InsertImage(image.clone()));
         self.books
             .images
@@ -142,7 +146,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Replaces the state of an image version.
-    pub(super) fn update_image(&mut self, image: Image, read: u64) {
+    pub(crate) fn update_image(&mut self, image: Image, read: u64) {
         self.changes.push(Change::UpdateImage(image.clone(), read));
         self.books
             .images
@@ -150,13 +154,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a policy version.
-    pub(super) fn insert_policy(&mut self, policy: Policy) {
+    pub(crate) fn insert_policy(&mut self, policy: Policy) {
         self.changes.push(Change::InsertPolicy(policy.clone()));
         self.books.policies.insert(policy.name.clone(), policy);
     }
 
     /// Changes a build in place; `None` when it is over.
-    pub(super) fn change_build<R>(
+    pub(crate) fn change_build<R>(
         &mut self,
         id: BuildId,
         change: impl FnOnce(&mut Build) -> R,
@@ -172,7 +176,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Moves a build, with one event. `Ok(false)` when it is over already.
-    pub(super) fn enter_build(
+    pub(crate) fn enter_build(
         &mut self,
         id: BuildId,
         next: BuildState,
@@ -195,7 +199,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Changes an attempt in place; `None` when it is over.
-    pub(super) fn change_attempt<R>(
+    pub(crate) fn change_attempt<R>(
         &mut self,
         id: AttemptId,
         change: impl FnOnce(&mut Attempt) -> R,
@@ -208,13 +212,14 @@ impl<'a> Draft<'a> {
         if matches!(attempt.state, AttemptState::Finished { .. })
             && let Some(attempt) = self.books.attempts.remove(&id)
         {
+            self.books.learn_over(&attempt);
             self.ended_attempts.push(attempt);
         }
         Some(result)
     }
 
     /// Changes a machine in place, but not its state; `None` when it is gone.
-    pub(super) fn change_machine<R>(
+    pub(crate) fn change_machine<R>(
         &mut self,
         id: MachineId,
         change: impl FnOnce(&mut Machine) -> R,
@@ -230,22 +235,41 @@ impl<'a> Draft<'a> {
     }
 
     /// Moves a machine and bills the stretch that ends with it. `Ok(false)` when it is gone.
-    pub(super) fn enter_machine(
+    pub(crate) fn enter_machine(
         &mut self,
         id: MachineId,
         next: MachineState,
         bill: Option<(Category, Option<Payer>)>,
+    ) -> Result<bool, IllegalTransition> {
+        self.enter_shared_machine(id, next, bill.map(|share| vec![share]))
+    }
+
+    /// The same for a stretch that several builds had the machine for.
+    pub(crate) fn enter_shared_machine(
+        &mut self,
+        id: MachineId,
+        next: MachineState,
+        bill: Option<Vec<(Category, Option<Payer>)>>,
     ) -> Result<bool, IllegalTransition> {
         let Some(mut machine) = self.books.machines.get(&id).cloned() else {
             return Ok(false);
         };
         let read = machine.rev;
         let bill = bill.filter(|_| !self.may_be_free(&machine, &next));
+        let coming = coming_since(&machine);
         machine.enter(next, self.now)?;
+        let boot = coming
+            .filter(|_| is_up(&machine))
+            .map(|(since, was_asleep)| Boot {
+                at: self.now,
+                took: self.now.since(since),
+                was_asleep,
+            });
+        machine.boot = boot.or(machine.boot);
         self.machines.entry(id).or_insert(Touched::Updated(read));
-        if let Some((category, payer)) = bill
-            && let Some(entry) = ledger::settle(&mut machine, self.now, category, payer)
-        {
+        for entry in bill.map_or_else(Vec::new, |shares| settle(&mut machine, self.now, shares)) {
+            self.books.count_entry(&entry, &machine, self.now);
+            self.books.learn_entry(&entry);
             self.changes.push(Change::AppendEntry(entry));
         }
         if let Some(rate) = rate_of(&machine) {
@@ -254,6 +278,7 @@ impl<'a> Draft<'a> {
         if matches!(machine.state, MachineState::Gone { .. }) {
             self.gone.push(machine.clone());
         }
+        self.books.learn_machine(&machine, boot.is_some());
         self.books.put_machine(machine);
         Ok(true)
     }
@@ -269,7 +294,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A machine that never had an instance costs nothing, however long it was waited for.
-    pub(super) fn waive(&mut self, id: MachineId) {
+    pub(crate) fn waive(&mut self, id: MachineId) {
         self.change_machine(id, |machine| {
             machine.tariff = Some(Tariff {
                 rate: Rate::default(),
@@ -280,13 +305,13 @@ impl<'a> Draft<'a> {
     }
 
     /// What a machine that is gone has cost in all.
-    pub(super) fn last_cost(&self, id: MachineId) -> Money {
+    pub(crate) fn last_cost(&self, id: MachineId) -> Money {
         let gone = self.gone.iter().find(|machine| machine.id == id);
         gone.map_or(Money::ZERO, |machine| machine.billed)
     }
 
     /// The build's payer for a stretch of machine time.
-    pub(super) fn payer(&self, build: BuildId, attempt: Option<AttemptId>) -> Option<Payer> {
+    pub(crate) fn payer(&self, build: BuildId, attempt: Option<AttemptId>) -> Option<Payer> {
         let spec = match self.books.builds.get(&build) {
             Some(build) => &build.spec,
             None => {
@@ -303,6 +328,38 @@ impl<'a> Draft<'a> {
             pipeline: spec.pipeline,
             project: spec.project.clone(),
         })
+    }
+}
+
+/// Whether a machine is ready.
+const fn is_up(machine: &Machine) -> bool {
+    matches!(
+        machine.state,
+        MachineState::Idle { .. } | MachineState::Busy { .. }
+    )
+}
+
+/// Bills the stretch that ends; where the machine stops running, with what is paid for beyond it.
+fn settle(
+    machine: &mut Machine,
+    now: Timestamp,
+    mut shares: Vec<(Category, Option<Payer>)>,
+) -> Vec<Entry> {
+    match machine.state {
+        // Nobody shares a machine that stops.
+        MachineState::Asleep { .. } | MachineState::Gone { .. } => {
+            let last = shares.pop();
+            let entry = last
+                .and_then(|(category, payer)| ledger::settle_end(machine, now, category, payer));
+            entry.into_iter().collect()
+        }
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Waking { .. }
+        | MachineState::Draining { .. } => ledger::settle_shared(machine, now, shares),
     }
 }
 

@@ -7,66 +7,75 @@ use std::sync::Arc;
 
 use crate::matching;
 use crate::model::{
-    Attempt, AttemptId, Build, BuildId, BuildResult, BuildState, Image, ImageState, Launch,
-    LaunchId, Machine, MachineId, MachineState, Market, MarketChoice, Policy, PolicySpec, Rate,
-    Requirements, SleepKind, Span,
+    Attempt, AttemptId, Build, BuildId, BuildResult, BuildSpec, BuildState, IdleTimeout, Image,
+    ImageState, Launch, LaunchId, Machine, MachineId, MachineState, Market, MarketChoice,
+    PipelineId, Policy, PolicySpec, Rate, Requirements, SleepKind, Span,
 };
 use crate::planner::{
-    Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Phase, QueueKey, Snapshot,
+    Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Phase, ProjectIndex,
+    ProjectView, QueueKey, Snapshot,
 };
+use crate::policy::{self, DEFAULT_IDLE_TIMEOUT, Terms};
 use crate::store::OpenWork;
 
 use super::capacity::Capacity;
+use super::learn::{Learning, Surer};
+use super::sharing::slots;
+use super::spend::{Spend, meter_of};
 
 /// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
 pub const DEFAULT_MAX_MACHINES: u32 = 10;
-/// Idle time unless a policy says otherwise.
-pub const DEFAULT_IDLE_TIMEOUT: Span = Span::from_secs(5 * 60);
-/// Lifetime unless a policy says otherwise: a day keeps caches warm and drift small.
-pub const DEFAULT_MAX_LIFETIME: Span = Span::from_secs(24 * 3_600);
-
-/// Machines of an image that may be asleep at once unless a policy says otherwise.
-pub const DEFAULT_MAX_ASLEEP: u32 = 2;
-/// Time asleep unless a policy says otherwise: over a weekend, but not for weeks.
-pub const DEFAULT_ASLEEP_TIMEOUT: Span = Span::from_secs(3 * 24 * 3_600);
-
 /// What builds have in common that can run on the same machines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ClassKey {
     requires: Requirements,
     image: Option<String>,
     fresh: bool,
-    on_demand: bool,
+    on_demand: Option<Surer>,
+    project: String,
+    priority: i32,
+    /// Policies that speak of them for what they are: their labels or priority.
+    policies: Vec<String>,
+    /// How long each may take, while a budget asks.
+    timeout: Span,
+    /// Their pipeline, while a budget asks.
+    pipeline: Option<PipelineId>,
 }
 
 /// Everything that is not over.
 #[derive(Debug, Default)]
-pub(super) struct Books {
-    pub(super) builds: BTreeMap<BuildId, Build>,
-    pub(super) attempts: BTreeMap<AttemptId, Attempt>,
-    pub(super) machines: BTreeMap<MachineId, Machine>,
+pub(crate) struct Books {
+    pub(crate) builds: BTreeMap<BuildId, Build>,
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) machines: BTreeMap<MachineId, Machine>,
     /// Builds that wait for a build.
-    pub(super) dependents: BTreeMap<BuildId, Vec<BuildId>>,
+    pub(crate) dependents: BTreeMap<BuildId, Vec<BuildId>>,
     /// How many of the builds that a build needs have not succeeded yet.
     unmet: BTreeMap<BuildId, usize>,
     /// Image versions that are current or have a machine.
-    pub(super) images: BTreeMap<(String, u32), Arc<Image>>,
-    pub(super) policies: BTreeMap<String, Policy>,
-    pub(super) snapshot: Snapshot,
+    pub(crate) images: BTreeMap<(String, u32), Arc<Image>>,
+    pub(crate) policies: BTreeMap<String, Policy>,
+    pub(crate) snapshot: Snapshot,
     classes: BTreeMap<ClassKey, ClassId>,
     indices: BTreeMap<String, ImageIndex>,
+    projects: BTreeMap<String, ProjectIndex>,
+    /// What limits and budgets count.
+    pub(crate) spend: Spend,
     /// Where images can be launched.
-    pub(super) capacity: Capacity,
+    pub(crate) capacity: Capacity,
     /// Launches whose outcome is not known.
-    pub(super) launches: BTreeMap<LaunchId, Launch>,
+    pub(crate) launches: BTreeMap<LaunchId, Launch>,
     /// Machines that their provider is about to take back, and how we know.
-    pub(super) interrupted: BTreeMap<MachineId, String>,
+    pub(crate) interrupted: BTreeMap<MachineId, String>,
+    /// What was learnt, and what follows from it.
+    pub(crate) learning: Learning,
 }
 
 impl Books {
     /// The books as the store has them.
-    pub(super) fn load(open: OpenWork) -> Self {
+    pub(crate) fn load(open: OpenWork) -> Self {
         let mut books = Self::default();
+        books.spend.has_past = true;
         for image in open.images {
             books
                 .images
@@ -80,9 +89,6 @@ impl Books {
         books.catalogue_changed();
         let launches = open.launches.into_iter();
         books.launches = launches.map(|launch| (launch.id, launch)).collect();
-        for machine in open.machines {
-            books.put_machine(machine);
-        }
         for attempt in open.attempts {
             books.attempts.insert(attempt.id, attempt);
         }
@@ -92,11 +98,15 @@ impl Books {
             books.wait_for(&build, unmet);
             books.put_build(build);
         }
+        // Whether they have room depends on their builds.
+        for machine in open.machines {
+            books.put_machine(machine);
+        }
         books
     }
 
     /// The current version of an image.
-    pub(super) fn image(&self, name: &str) -> Option<&Arc<Image>> {
+    pub(crate) fn image(&self, name: &str) -> Option<&Arc<Image>> {
         let versions = (name.to_owned(), 0)..=(name.to_owned(), u32::MAX);
         self.images
             .range(versions)
@@ -105,7 +115,7 @@ impl Books {
     }
 
     /// The version that a changed image of this name gets.
-    pub(super) fn next_image_version(&self, name: &str) -> u32 {
+    pub(crate) fn next_image_version(&self, name: &str) -> u32 {
         let versions = (name.to_owned(), 0)..=(name.to_owned(), u32::MAX);
         self.images
             .range(versions)
@@ -114,19 +124,19 @@ impl Books {
     }
 
     /// All current images, by name.
-    pub(super) fn current_images(&self) -> impl Iterator<Item = &Arc<Image>> {
+    pub(crate) fn current_images(&self) -> impl Iterator<Item = &Arc<Image>> {
         self.images
             .values()
             .filter(|image| image.state == ImageState::Active)
     }
 
     /// The image at a planner's index.
-    pub(super) fn image_at(&self, index: ImageIndex) -> Option<&Arc<Image>> {
+    pub(crate) fn image_at(&self, index: ImageIndex) -> Option<&Arc<Image>> {
         self.image(&self.snapshot.image(index)?.name)
     }
 
     /// Notes that a build waits for `unmet` others.
-    pub(super) fn wait_for(&mut self, build: &Build, unmet: usize) {
+    pub(crate) fn wait_for(&mut self, build: &Build, unmet: usize) {
         if unmet == 0 {
             return;
         }
@@ -137,7 +147,7 @@ impl Books {
     }
 
     /// Notes that one build that `id` waits for has succeeded; true when it was the last.
-    pub(super) fn one_need_met(&mut self, id: BuildId) -> bool {
+    pub(crate) fn one_need_met(&mut self, id: BuildId) -> bool {
         match self.unmet.get_mut(&id) {
             Some(unmet) if *unmet > 1 => {
                 *unmet -= 1;
@@ -152,7 +162,8 @@ impl Books {
     }
 
     /// Stores a build's new value and keeps the queue in step.
-    pub(super) fn put_build(&mut self, build: Build) {
+    pub(crate) fn put_build(&mut self, build: Build) {
+        self.track_bound(&build);
         self.snapshot.dequeue(build.id);
         if let BuildState::Queued { since, not_before } = build.state {
             let class = self.class_of(&build);
@@ -179,39 +190,46 @@ impl Books {
     }
 
     /// Stores a machine's new value and keeps the planner's view in step.
-    pub(super) fn put_machine(&mut self, machine: Machine) {
+    pub(crate) fn put_machine(&mut self, machine: Machine) {
         if matches!(machine.state, MachineState::Gone { .. }) {
             self.snapshot.machines.remove(&machine.id);
+            self.snapshot.idle.remove(&machine.id);
             self.interrupted.remove(&machine.id);
             self.machines.remove(&machine.id);
             return;
         }
         let view = self.machine_view(&machine);
         self.snapshot.machines.insert(machine.id, view);
+        self.note_idle(&machine);
         self.machines.insert(machine.id, machine);
     }
 
     /// Recomputes what depends on images and policies.
-    pub(super) fn catalogue_changed(&mut self) {
+    pub(crate) fn catalogue_changed(&mut self) {
         let names: BTreeSet<String> = self.images.keys().map(|(name, _)| name.clone()).collect();
         for name in names {
             let index = self.index_of(&name);
             let version = self.image(&name).map(|image| image.version);
-            let knobs = Knobs::of(&self.policies, &name);
-            let sleep = self.sleep_of(&name, knobs.sleep);
+            let terms = self.terms(&name);
+            let sleep = self.sleep_of(&name, terms.sleep);
+            let slots = slots(self.image(&name).map(AsRef::as_ref), &terms);
+            let boot_timeout = self.boot_timeout_of(&name);
             if let Some(view) = self.snapshot.images.get_mut(index.0) {
                 view.version = version;
-                view.idle_timeout = knobs.idle_timeout;
-                view.max_lifetime = knobs.max_lifetime;
-                view.max_builds = knobs.max_builds;
-                view.market = knobs.market;
+                view.idle_timeout = idle_timeout(&terms);
+                view.max_lifetime = terms.max_lifetime;
+                view.max_builds = terms.max_builds;
+                view.slots = slots;
+                view.market = terms.market;
                 view.sleep = sleep;
-                view.max_asleep = knobs.max_asleep;
-                view.asleep_timeout = knobs.asleep_timeout;
+                view.max_asleep = terms.max_asleep;
+                view.asleep_timeout = terms.asleep_timeout;
+                view.boot_timeout = boot_timeout;
             }
             self.refresh_capacity(index);
         }
-        self.snapshot.limits = self.limits();
+        self.refresh_limits(self.spend.seen);
+        self.forget_terms();
         let machines: Vec<Machine> = self.machines.values().cloned().collect();
         for machine in machines {
             let view = self.machine_view(&machine);
@@ -224,38 +242,53 @@ impl Books {
             .collect();
         for (key, id) in classes {
             let candidates = self.candidates(&key);
+            let rules = self.rules_named(&key.policies);
             if let Some(class) = self.snapshot.classes.get_mut(&id) {
+                class.rules = rules;
                 class.candidates = candidates;
             }
         }
     }
 
+    /// What policies say about the machines of an image, whoever's builds they run.
+    pub(crate) fn terms(&self, image: &str) -> Terms {
+        let provider = self.image(image).map(|image| image.spec.provider.as_str());
+        let subject = policy::Subject {
+            image: Some(image),
+            provider,
+            ..policy::Subject::default()
+        };
+        policy::effective(self.policies.values(), &subject).terms
+    }
+
     /// What becomes of an image's idle machines: what cannot sleep is ended.
-    fn sleep_of(&self, image: &str, wanted: SleepKind) -> SleepKind {
+    pub(super) fn sleep_of(&self, image: &str, wanted: SleepKind) -> SleepKind {
         let provider = self.image(image).map(|image| image.spec.provider.as_str());
         let can = provider.is_some_and(|provider| self.capacity.skills(provider).sleep);
         if can { wanted } else { SleepKind::Never }
     }
 
     /// The planner's index of an image, given out at first sight.
-    pub(super) fn index_of(&mut self, name: &str) -> ImageIndex {
+    pub(crate) fn index_of(&mut self, name: &str) -> ImageIndex {
         if let Some(index) = self.indices.get(name) {
             return *index;
         }
         let index = ImageIndex(self.snapshot.images.len());
-        let knobs = Knobs::of(&self.policies, name);
+        let terms = self.terms(name);
         self.snapshot.images.push(ImageView {
             name: name.to_owned(),
             version: None,
-            idle_timeout: knobs.idle_timeout,
-            max_lifetime: knobs.max_lifetime,
-            max_builds: knobs.max_builds,
+            idle_timeout: idle_timeout(&terms),
+            max_lifetime: terms.max_lifetime,
+            max_builds: terms.max_builds,
+            slots: slots(self.image(name).map(AsRef::as_ref), &terms),
             paused: None,
             offerings: Vec::new(),
-            market: knobs.market,
+            market: terms.market,
             sleep: SleepKind::Never,
-            max_asleep: knobs.max_asleep,
-            asleep_timeout: knobs.asleep_timeout,
+            max_asleep: terms.max_asleep,
+            asleep_timeout: terms.asleep_timeout,
+            boot_timeout: self.boot_timeout_of(name),
         });
         self.indices.insert(name.to_owned(), index);
         index
@@ -263,12 +296,30 @@ impl Books {
 
     fn class_of(&mut self, build: &Build) -> ClassId {
         let spec = &build.spec;
-        let key = ClassKey {
+        let mut key = ClassKey {
             requires: spec.requires.clone(),
             image: spec.image.clone(),
             fresh: spec.fresh,
-            on_demand: is_last_retry(build),
+            on_demand: is_last_retry(build).then_some(Surer::LastRetry),
+            project: spec.project.clone(),
+            priority: spec.priority,
+            policies: self.policies_of(spec),
+            timeout: if self.asks_timeout() {
+                spec.timeout
+            } else {
+                Span::ZERO
+            },
+            pipeline: Some(spec.pipeline).filter(|_| self.asks_pipeline()),
         };
+        let known = self.classes.get(&key).copied();
+        if key.on_demand.is_none() && self.may_need_surer() {
+            let class = known.and_then(|id| self.snapshot.classes.get(&id));
+            let first = match class {
+                Some(class) => class.candidates.first().copied(),
+                None => self.candidates(&key).first().copied(),
+            };
+            key.on_demand = first.and_then(|first| self.needs_surer(build, first.image));
+        }
         if let Some(id) = self.classes.get(&key) {
             return *id;
         }
@@ -277,13 +328,78 @@ impl Books {
         let class = Class {
             requires: describe(&key),
             fresh: key.fresh,
-            on_demand: key.on_demand,
+            on_demand: key.on_demand.is_some(),
+            project: self.project_of(&key.project),
+            priority: key.priority,
+            rules: self.rules_named(&key.policies),
+            timeout: key.timeout,
+            pipeline: key.pipeline,
             candidates: self.candidates(&key),
             ..Class::default()
         };
         self.snapshot.classes.insert(id, class);
         self.classes.insert(key, id);
         id
+    }
+
+    /// Whether any policy keeps builds from spare capacity.
+    fn may_need_surer(&self) -> bool {
+        let mut specs = self.policies.values().map(|policy| &policy.spec);
+        specs.any(|spec| spec.on_demand.is_some())
+    }
+
+    /// The policies that speak of a build for its labels or priority, by name.
+    pub(super) fn policies_of(&self, spec: &BuildSpec) -> Vec<String> {
+        let subject = policy::Subject {
+            project: Some(&spec.project),
+            labels: Some(&spec.labels),
+            priority: Some(spec.priority),
+            ..policy::Subject::default()
+        };
+        let by_build = |policy: &&Policy| {
+            let spec = &policy.spec;
+            let is_by_build = !spec.labels.is_empty() || spec.priority.is_some();
+            // Which image it will have is not known yet.
+            let of_builds = PolicySpec {
+                images: Vec::new(),
+                providers: Vec::new(),
+                ..spec.clone()
+            };
+            is_by_build && policy::speaks_of(&of_builds, &subject)
+        };
+        let policies = self.policies.values().filter(by_build);
+        policies.map(|policy| policy.name.clone()).collect()
+    }
+
+    /// The planner's index of a project, given out at first sight.
+    pub(crate) fn project_of(&mut self, name: &str) -> ProjectIndex {
+        if let Some(index) = self.projects.get(name) {
+            return *index;
+        }
+        let index = ProjectIndex(self.snapshot.projects.len());
+        self.snapshot.projects.push(ProjectView {
+            name: name.to_owned(),
+            weight: self.weight_of(name),
+        });
+        self.projects.insert(name.to_owned(), index);
+        self.new_project(name, index);
+        index
+    }
+
+    /// The share of a project beside others.
+    pub(super) fn weight_of(&self, project: &str) -> u32 {
+        let subject = policy::Subject {
+            project: Some(project),
+            ..policy::Subject::default()
+        };
+        policy::effective(self.policies.values(), &subject)
+            .terms
+            .weight
+    }
+
+    /// The planner's index of an image that was seen before.
+    pub(super) fn known_image(&self, name: &str) -> Option<ImageIndex> {
+        self.indices.get(name).copied()
     }
 
     /// Classes without builds are kept for the next build of their kind, up to a bound.
@@ -320,12 +436,12 @@ impl Books {
     }
 
     /// Price of the cheapest offering of an image that its policy allows, if any is known.
-    pub(super) fn price_of(&self, image: &str) -> Option<Rate> {
+    pub(crate) fn price_of(&self, image: &str) -> Option<Rate> {
         self.cheapest(*self.indices.get(image)?)
     }
 
     /// Price of the cheapest offering that an image's policy allows.
-    fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
+    pub(super) fn cheapest(&self, image: ImageIndex) -> Option<Rate> {
         let view = self.snapshot.image(image)?;
         let allowed = |market: Market| match view.market {
             MarketChoice::OnDemand => market == Market::OnDemand,
@@ -340,68 +456,42 @@ impl Books {
         let key = (machine.image.clone(), machine.image_version);
         let image = self.images.get(&key);
         let offering = image.and_then(|image| self.place_of(image, machine));
+        let image = self.index_of(&machine.image);
+        let slots = self.snapshot.image(image).map_or(1, |image| image.slots);
         MachineView {
-            image: self.index_of(&machine.image),
+            image,
             version: machine.image_version,
             price: machine.shape.price_usd_micro_per_hour,
             market: machine.market,
             offering,
             is_interrupted: self.interrupted.contains_key(&machine.id),
+            project: machine.project.as_ref().map(|name| self.project_of(name)),
             phase: phase_of(machine),
             created_at: machine.created_at,
             builds_done: machine.builds_done,
+            claims: u32::try_from(machine.state.claims().len()).unwrap_or(u32::MAX),
+            free: self.room_on(machine, slots),
             held_until: machine.hold.as_ref().map(|hold| hold.until),
+            meter: meter_of(machine),
         }
     }
 
     /// How old machines of an image may become before they take no more builds, sleep included.
-    pub(super) fn lifetime_of(&self, image: &str) -> Span {
-        let knobs = Knobs::of(&self.policies, image);
-        let asleep = match knobs.sleep {
+    pub(crate) fn lifetime_of(&self, image: &str) -> Span {
+        let terms = self.terms(image);
+        let asleep = match terms.sleep {
             SleepKind::Never => Span::ZERO,
-            SleepKind::Stop | SleepKind::Hibernate => knobs.asleep_timeout,
+            SleepKind::Stop | SleepKind::Hibernate => terms.asleep_timeout,
         };
-        Span::from_micros(knobs.max_lifetime.micros() + asleep.micros())
+        Span::from_micros(terms.max_lifetime.micros() + asleep.micros())
     }
 
     /// Notes that a machine is about to be taken back: it gets no more builds.
-    pub(super) fn interrupt(&mut self, id: MachineId, why: String) {
+    pub(crate) fn interrupt(&mut self, id: MachineId, why: String) {
         self.interrupted.insert(id, why);
         if let Some(view) = self.snapshot.machines.get_mut(&id) {
             view.is_interrupted = true;
         }
-    }
-
-    fn limits(&self) -> Vec<Limit> {
-        let of_images = |policy: &Policy| {
-            let known = policy
-                .spec
-                .images
-                .iter()
-                .filter_map(|name| self.indices.get(name));
-            (!policy.spec.images.is_empty()).then(|| known.copied().collect())
-        };
-        let mut limits: Vec<Limit> = self
-            .policies
-            .values()
-            .filter_map(|policy| {
-                let machines = policy.spec.max_machines?;
-                Some(Limit {
-                    name: policy.name.clone(),
-                    images: of_images(policy),
-                    machines,
-                })
-            })
-            .collect();
-        if limits.iter().all(|limit| limit.images.is_some()) {
-            let name = "built-in".to_owned();
-            limits.push(Limit {
-                name,
-                images: None,
-                machines: DEFAULT_MAX_MACHINES,
-            });
-        }
-        limits
     }
 }
 
@@ -414,47 +504,17 @@ fn describe(key: &ClassKey) -> String {
     if key.fresh {
         words.push_str(", on a fresh machine");
     }
-    if key.on_demand {
-        words.push_str(", for a last retry");
+    if let Some(why) = key.on_demand {
+        words = format!("{words}, {}", why.words());
     }
     words
 }
 
-/// What policies say about one image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Knobs {
-    idle_timeout: Span,
-    max_lifetime: Span,
-    max_builds: u32,
-    market: MarketChoice,
-    sleep: SleepKind,
-    max_asleep: u32,
-    asleep_timeout: Span,
-}
-
-impl Knobs {
-    /// A policy that names the image, then one that names none, then the built-in value; among
-    /// several the first by name.
-    fn of(policies: &BTreeMap<String, Policy>, image: &str) -> Self {
-        let named = policies
-            .values()
-            .filter(|p| p.spec.images.iter().any(|name| name == image));
-        let general = policies.values().filter(|p| p.spec.images.is_empty());
-        let specs: Vec<_> = named.chain(general).map(|policy| &policy.spec).collect();
-        let first = |knob: fn(&PolicySpec) -> Option<u32>| specs.iter().find_map(|spec| knob(spec));
-        let span = |knob: fn(&PolicySpec) -> Option<Span>| specs.iter().find_map(|spec| knob(spec));
-        Self {
-            idle_timeout: span(|spec| spec.idle_timeout).unwrap_or(DEFAULT_IDLE_TIMEOUT),
-            max_lifetime: span(|spec| spec.max_lifetime).unwrap_or(DEFAULT_MAX_LIFETIME),
-            max_builds: first(|spec| spec.max_builds_per_machine).unwrap_or(u32::MAX),
-            market: specs
-                .iter()
-                .find_map(|spec| spec.market)
-                .unwrap_or_default(),
-            sleep: specs.iter().find_map(|spec| spec.sleep).unwrap_or_default(),
-            max_asleep: first(|spec| spec.max_asleep).unwrap_or(DEFAULT_MAX_ASLEEP),
-            asleep_timeout: span(|spec| spec.asleep_timeout).unwrap_or(DEFAULT_ASLEEP_TIMEOUT),
-        }
+/// How long machines may stand idle, as far as that is a plain length of time.
+const fn idle_timeout(terms: &Terms) -> Span {
+    match terms.idle_timeout {
+        IdleTimeout::After(span) => span,
+        IdleTimeout::Auto => DEFAULT_IDLE_TIMEOUT,
     }
 }
 
@@ -475,10 +535,10 @@ fn queue_key(build: &Build) -> QueueKey {
 
 const fn phase_of(machine: &Machine) -> Phase {
     match &machine.state {
-        MachineState::Intended { claim }
-        | MachineState::Booting { claim, .. }
-        | MachineState::Waking { claim, .. } => Phase::Coming {
-            claimed: claim.is_some(),
+        MachineState::Intended { claims }
+        | MachineState::Booting { claims, .. }
+        | MachineState::Waking { claims, .. } => Phase::Coming {
+            claimed: !claims.is_empty(),
         },
         MachineState::Idle { .. } => Phase::Idle(machine.since),
         MachineState::Busy { .. } => Phase::Busy,

@@ -8,11 +8,12 @@ use crate::model::{
 use crate::provider::{ErrorKind, Instance, LaunchAnswer, ProviderError};
 
 use super::draft::Draft;
-use super::outcome::{MachineAfter, end_attempt};
+use super::machine_steps::attempts_of;
+use super::outcome::{MachineAfter, end_attempts};
 
 /// Records a launch and makes its machines part of it, if all of them are still wanted: one that was
 /// given up meanwhile may be in no book by the time of the answer.
-pub(super) fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) -> bool {
+pub(crate) fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) -> bool {
     let is_intended = |id: &MachineId| {
         let machine = draft.books.machines.get(id);
         machine.is_some_and(|m| matches!(m.state, MachineState::Intended { .. }))
@@ -33,7 +34,7 @@ pub(super) fn record(draft: &mut Draft<'_>, launch: Launch, keys: &MachineKeys) 
 }
 
 /// Writes the outcome of a launch; the machines that have to be brought up now.
-pub(super) fn settle(
+pub(crate) fn settle(
     draft: &mut Draft<'_>,
     launch: &Launch,
     answer: &LaunchAnswer,
@@ -51,6 +52,7 @@ pub(super) fn settle(
     for id in &machines {
         match instances.next() {
             Some(instance) => {
+                draft.change_machine(*id, |machine| machine.at_most = None);
                 reprice(draft, *id, instance.pool.as_ref(), &offerings);
                 up.extend(give(draft, *id, instance)?);
             }
@@ -76,7 +78,7 @@ pub(super) fn settle(
 
 fn is_awaited(draft: &Draft<'_>, id: MachineId) -> bool {
     let machine = draft.books.machines.get(&id);
-    machine.is_some_and(|machine| machine.state.claim().is_some())
+    machine.is_some_and(|machine| !machine.state.claims().is_empty())
 }
 
 /// The refusals of an answer; machines without an instance and without a word about it count as a
@@ -127,10 +129,10 @@ fn give(
     let subject = Subject::Machine(id);
     let message = format!("the provider accepted the launch as {}", instance.id);
     match state {
-        MachineState::Intended { claim } => {
+        MachineState::Intended { claims } => {
             let next = MachineState::Booting {
                 instance: instance.id.clone(),
-                claim,
+                claims,
             };
             draft.enter_machine(id, next, None)?;
             draft.event(subject, EventKind::MachineLaunched, message);
@@ -173,8 +175,8 @@ fn reprice(draft: &mut Draft<'_>, id: MachineId, pool: Option<&Pool>, offerings:
     });
 }
 
-/// A machine that has no instance and never will: its build is queued anew, and it cost nothing.
-pub(super) fn not_launched(
+/// A machine that has no instance and never will: its builds are queued anew, and it cost nothing.
+pub(crate) fn not_launched(
     draft: &mut Draft<'_>,
     id: MachineId,
     why: &str,
@@ -188,11 +190,12 @@ pub(super) fn not_launched(
     }
     draft.waive(id);
     match state {
-        MachineState::Intended { claim: Some(claim) } => {
+        MachineState::Intended { ref claims } if !claims.is_empty() => {
             let outcome = Outcome::NotLaunched(why.to_owned());
-            end_attempt(draft, claim.1, &outcome, why, MachineAfter::Drain(reason))?;
+            let (attempts, after) = (attempts_of(&state), MachineAfter::Drain(reason));
+            end_attempts(draft, &attempts, &outcome, why, after)?;
         }
-        MachineState::Intended { claim: None } => {
+        MachineState::Intended { .. } => {
             let message = reason.sentence();
             let next = MachineState::Draining {
                 instance: None,

@@ -1,11 +1,12 @@
 //! What follows when an attempt or a build ends: results, requeues, dependents, bills.
 
 use crate::model::{
-    AttemptId, AttemptState, BuildId, BuildResult, BuildState, Category, EventKind,
-    IllegalTransition, MachineId, MachineState, Outcome, Reason, Span, Subject, Timestamp,
+    AttemptId, AttemptState, BuildId, BuildResult, BuildState, EventKind, IllegalTransition,
+    MachineId, MachineState, Outcome, Reason, Span, Subject, Timestamp,
 };
 
 use super::draft::Draft;
+use super::sharing::shares;
 
 /// First wait before the attempt after an infrastructure failure; doubles with each attempt.
 const FIRST_RETRY_WAIT: Span = Span::from_secs(1);
@@ -14,7 +15,7 @@ const LONGEST_RETRY_WAIT: Span = Span::from_secs(120);
 
 /// What becomes of the machine on which an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum MachineAfter {
+pub(crate) enum MachineAfter {
     /// It can take the next build.
     Idle,
     /// It could not be woken, and sleeps on.
@@ -26,47 +27,84 @@ pub(super) enum MachineAfter {
 /// Ends an attempt, its build unless that gets another try, and the machine's claim.
 ///
 /// `verdict` is one sentence about the end, for the build's reason.
-pub(super) fn end_attempt(
+pub(crate) fn end_attempt(
     draft: &mut Draft<'_>,
     id: AttemptId,
     outcome: &Outcome,
     verdict: &str,
     after: MachineAfter,
 ) -> Result<(), IllegalTransition> {
-    let Some(attempt) = draft.books.attempts.get(&id) else {
-        return Ok(());
-    };
-    let (build, machine) = (attempt.build, attempt.machine);
-    let finished = AttemptState::Finished {
-        outcome: outcome.clone(),
-        at: draft.now,
-    };
-    if let Some(result) = draft.change_attempt(id, |attempt| attempt.enter(finished)) {
-        result?;
-    }
-    release_machine(draft, machine, (build, id), outcome, after)?;
-    end_or_requeue(draft, build, outcome, verdict)
+    end_attempts(draft, &[id], outcome, verdict, after)
 }
 
-/// Frees the machine of its claim and bills the attempt to the build.
+/// The same for attempts of one machine that end together. A machine that has other builds goes on
+/// with them; if it is to end, it takes no more and ends with the last.
+pub(crate) fn end_attempts(
+    draft: &mut Draft<'_>,
+    ids: &[AttemptId],
+    outcome: &Outcome,
+    verdict: &str,
+    after: MachineAfter,
+) -> Result<(), IllegalTransition> {
+    let mut builds = Vec::with_capacity(ids.len());
+    let mut on = None;
+    for id in ids {
+        let Some(attempt) = draft.books.attempts.get(id) else {
+            continue;
+        };
+        builds.push(attempt.build);
+        on = Some(attempt.machine);
+        let finished = AttemptState::Finished {
+            outcome: outcome.clone(),
+            at: draft.now,
+        };
+        if let Some(result) = draft.change_attempt(*id, |attempt| attempt.enter(finished)) {
+            result?;
+        }
+    }
+    if let Some(machine) = on {
+        release_machine(draft, machine, ids, outcome, after)?;
+    }
+    for build in builds {
+        end_or_requeue(draft, build, outcome, verdict)?;
+    }
+    Ok(())
+}
+
+/// Frees the machine of claims and bills the stretch that ends with them.
 fn release_machine(
     draft: &mut Draft<'_>,
     id: MachineId,
-    claim: (BuildId, AttemptId),
+    ended: &[AttemptId],
     outcome: &Outcome,
     after: MachineAfter,
 ) -> Result<(), IllegalTransition> {
     let Some(machine) = draft.books.machines.get(&id) else {
         return Ok(());
     };
-    if machine.state.claim() != Some(claim) {
+    let claims = machine.state.claims();
+    if !claims.iter().any(|(_, attempt)| ended.contains(attempt)) {
         return Ok(());
     }
-    let Some((category, next)) = released(&machine.state, outcome, after) else {
+    let Some(next) = released(&machine.state, ended, after) else {
         return Ok(());
     };
     let message = match &next {
         MachineState::Draining { reason, .. } => Some(reason.sentence()),
+        MachineState::Busy {
+            ends: Some(reason), ..
+        } => Some(format!("takes no more builds: {}", reason.sentence())),
+        MachineState::Intended { .. }
+        | MachineState::Booting { .. }
+        | MachineState::Idle { .. }
+        | MachineState::Busy { ends: None, .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Waking { .. }
+        | MachineState::Gone { .. } => None,
+    };
+    let kind = match &next {
+        MachineState::Draining { .. } => EventKind::MachineDraining,
         MachineState::Intended { .. }
         | MachineState::Booting { .. }
         | MachineState::Idle { .. }
@@ -74,98 +112,85 @@ fn release_machine(
         | MachineState::FallingAsleep { .. }
         | MachineState::Asleep { .. }
         | MachineState::Waking { .. }
-        | MachineState::Gone { .. } => None,
+        | MachineState::Gone { .. } => EventKind::MachineNote,
     };
-    let payer = draft.payer(claim.0, Some(claim.1));
-    draft.enter_machine(id, next, Some((category, payer)))?;
+    let bill = shares(draft, machine, Some((ended, outcome)));
+    draft.enter_shared_machine(id, next, Some(bill))?;
     if let Some(message) = message {
-        draft.event(Subject::Machine(id), EventKind::MachineDraining, message);
+        draft.event(Subject::Machine(id), kind, message);
     }
     Ok(())
 }
 
-/// What a machine becomes whose claim ends, and what its time was spent on; none for one that has no
-/// claim.
+/// What a machine becomes when the attempts in `ended` leave it; none for one that has no claim.
 fn released(
     state: &MachineState,
-    outcome: &Outcome,
+    ended: &[AttemptId],
     after: MachineAfter,
-) -> Option<(Category, MachineState)> {
-    Some(match (state, after) {
-        (
-            MachineState::Busy {
-                instance, endpoint, ..
-            },
-            MachineAfter::Idle,
-        ) => {
-            let (instance, endpoint) = (instance.clone(), *endpoint);
-            (
-                work_category(outcome),
-                MachineState::Idle { instance, endpoint },
-            )
-        }
-        (MachineState::Busy { instance, .. }, MachineAfter::Drain(reason)) => {
-            let instance = Some(instance.clone());
-            (
-                work_category(outcome),
-                MachineState::Draining { instance, reason },
-            )
-        }
-        (MachineState::Intended { .. }, MachineAfter::Idle) => {
-            (Category::Boot, MachineState::Intended { claim: None })
-        }
-        (MachineState::Booting { instance, .. }, MachineAfter::Idle) => {
-            let instance = instance.clone();
-            (
-                Category::Boot,
-                MachineState::Booting {
-                    instance,
-                    claim: None,
-                },
-            )
-        }
-        (
-            MachineState::Waking { instance, .. },
-            after @ (MachineAfter::Idle | MachineAfter::Asleep),
-        ) => {
-            let instance = instance.clone();
-            let next = match after {
-                MachineAfter::Asleep => MachineState::Asleep { instance },
-                MachineAfter::Idle | MachineAfter::Drain(_) => MachineState::Waking {
-                    instance,
-                    claim: None,
-                },
+) -> Option<MachineState> {
+    let instance = state.instance().cloned();
+    Some(match state {
+        MachineState::Busy {
+            instance,
+            endpoint,
+            claims,
+            ends,
+        } => {
+            let asked = match after {
+                MachineAfter::Drain(reason) => Some(reason),
+                MachineAfter::Idle | MachineAfter::Asleep => None,
             };
-            (Category::Boot, next)
+            let (instance, endpoint, claims) = (instance.clone(), *endpoint, claims.without(ended));
+            match ends.clone().or(asked) {
+                ends if !claims.is_empty() => MachineState::Busy {
+                    instance,
+                    endpoint,
+                    claims,
+                    ends,
+                },
+                Some(reason) => MachineState::Draining {
+                    instance: Some(instance),
+                    reason,
+                },
+                None => MachineState::Idle { instance, endpoint },
+            }
         }
-        (state, MachineAfter::Drain(reason)) => {
-            let instance = state.instance().cloned();
-            (Category::Boot, MachineState::Draining { instance, reason })
+        MachineState::Intended { claims } => match (claims.without(ended), after) {
+            (claims, MachineAfter::Drain(reason)) if claims.is_empty() => {
+                MachineState::Draining { instance, reason }
+            }
+            (claims, _) => MachineState::Intended { claims },
+        },
+        MachineState::Booting { instance, claims } => match (claims.without(ended), after) {
+            (claims, MachineAfter::Drain(reason)) if claims.is_empty() => MachineState::Draining {
+                instance: Some(instance.clone()),
+                reason,
+            },
+            (claims, _) => MachineState::Booting {
+                instance: instance.clone(),
+                claims,
+            },
+        },
+        MachineState::Waking { instance, claims } => {
+            let instance = instance.clone();
+            match (claims.without(ended), after) {
+                (claims, MachineAfter::Drain(reason)) if claims.is_empty() => {
+                    let instance = Some(instance);
+                    MachineState::Draining { instance, reason }
+                }
+                (claims, MachineAfter::Asleep) if claims.is_empty() => {
+                    MachineState::Asleep { instance }
+                }
+                (claims, _) => MachineState::Waking { instance, claims },
+            }
         }
         // They have no claim, so they never get here.
-        (
-            MachineState::Idle { .. }
-            | MachineState::FallingAsleep { .. }
-            | MachineState::Asleep { .. }
-            | MachineState::Draining { .. }
-            | MachineState::Gone { .. },
-            MachineAfter::Idle | MachineAfter::Asleep,
-        )
-        // Only a machine that is being woken goes back to sleep.
-        | (
-            MachineState::Intended { .. } | MachineState::Booting { .. } | MachineState::Busy { .. },
-            MachineAfter::Asleep,
-        ) => return None,
+        MachineState::Idle { .. }
+        | MachineState::FallingAsleep { .. }
+        | MachineState::Asleep { .. }
+        | MachineState::Draining { .. }
+        | MachineState::Gone { .. } => return None,
     })
-}
-
-const fn work_category(outcome: &Outcome) -> Category {
-    match outcome {
-        Outcome::Infrastructure(_) | Outcome::Interrupted(_) | Outcome::NotLaunched(_) => {
-            Category::Retry
-        }
-        Outcome::Exited(_) | Outcome::TimedOut | Outcome::Canceled => Category::Work,
-    }
 }
 
 fn end_or_requeue(
@@ -265,7 +290,7 @@ fn retry_wait(attempts: u32) -> Span {
 ///
 /// Works through the dependents with a list of its own rather than by recursion: a chain of needs
 /// may be as long as a pipeline is large.
-pub(super) fn finish_build(
+pub(crate) fn finish_build(
     draft: &mut Draft<'_>,
     id: BuildId,
     result: BuildResult,

@@ -1,0 +1,207 @@
+//! Machines that have builds and room for more: which of them a build joins.
+//!
+//! A build that joins others costs nothing more, so such machines come before all others of their
+//! image. Steps of `place` put machines in as they give them builds; `retire` those that have some.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{MachineId, Market, Rate, Timestamp};
+
+use super::place::suits;
+use super::plan::Action;
+use super::retire::{is_held, must_end};
+use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Meter, Phase, Snapshot};
+
+/// Machines with builds and room, as far as a pass has come.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Those that run builds, by image.
+    busy: BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
+    /// Those on their way up that builds wait for, by image.
+    coming: BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
+    /// Machines as the pass leaves them, where that is not as the snapshot has them.
+    changed: BTreeMap<MachineId, MachineView>,
+}
+
+/// The order in which machines of an image are filled: the fullest first, so that emptier ones run
+/// out of work and can go; then the youngest, for the older ones have less of their life before
+/// them; then by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ShareKey {
+    free: u32,
+    created_at: Reverse<Timestamp>,
+    machine: MachineId,
+}
+
+/// Builds that a machine can still take: as many as it has room for, and no more than its policy
+/// lets it run in all. Those that it has begun count, or a machine would outrun its policy.
+pub(super) fn room(image: &ImageView, machine: &MachineView) -> u32 {
+    let begun = machine.builds_done.saturating_add(machine.claims);
+    machine.free.min(image.max_builds.saturating_sub(begun))
+}
+
+impl Shared {
+    /// Adds a machine that has builds, if it can take more.
+    pub(super) fn offer(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        (id, machine): (MachineId, &MachineView),
+    ) {
+        // What would end were it idle gets no more to do.
+        let at_leisure = MachineView {
+            phase: Phase::Idle(now),
+            ..*machine
+        };
+        if is_held(machine, now) || must_end(snapshot, (id, &at_leisure), now).is_some() {
+            return;
+        }
+        self.add(snapshot, id, machine);
+    }
+
+    fn add(&mut self, snapshot: &Snapshot, id: MachineId, machine: &MachineView) {
+        let free = snapshot
+            .image(machine.image)
+            .map_or(0, |image| room(image, machine));
+        if free == 0 {
+            return;
+        }
+        let key = ShareKey {
+            free,
+            created_at: Reverse(machine.created_at),
+            machine: id,
+        };
+        let of_phase = match machine.phase {
+            Phase::Busy => &mut self.busy,
+            Phase::Coming { .. } => &mut self.coming,
+            // They have no builds.
+            Phase::Idle(_) | Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => return,
+        };
+        of_phase.entry(machine.image).or_default().insert(key);
+    }
+
+    /// The machine that runs builds and takes one more of a class, if there is one.
+    /// `accepts` has the last word.
+    pub(super) fn take_busy(
+        &mut self,
+        snapshot: &Snapshot,
+        class: &Class,
+        accepts: &mut dyn FnMut(&MachineView) -> bool,
+    ) -> Option<(MachineId, MachineView)> {
+        take(&mut self.busy, &self.changed, (snapshot, class), accepts)
+    }
+
+    /// The machine on its way up for other builds that takes one more of a class, if there is one.
+    /// `accepts` has the last word.
+    pub(super) fn take_coming(
+        &mut self,
+        snapshot: &Snapshot,
+        class: &Class,
+        accepts: &mut dyn FnMut(&MachineView) -> bool,
+    ) -> Option<(MachineId, MachineView)> {
+        take(&mut self.coming, &self.changed, (snapshot, class), accepts)
+    }
+
+    /// Notes that a build of a class was placed: its machine may have room for another one.
+    pub(super) fn placed(
+        &mut self,
+        snapshot: &Snapshot,
+        class: &Class,
+        action: &Action,
+        now: Timestamp,
+    ) {
+        let (id, before) = match action {
+            Action::Bind { machine, .. } | Action::Wake { machine, .. } => {
+                let changed = self.changed.get(machine);
+                match changed.or_else(|| snapshot.machines.get(machine)) {
+                    Some(before) => (*machine, *before),
+                    None => return,
+                }
+            }
+            Action::Launch {
+                machine,
+                image,
+                version,
+                market,
+                offerings,
+                ..
+            } => {
+                let view = snapshot.image(*image);
+                let slots = view.map_or(1, |image| image.slots.max(1));
+                let meter = snapshot.meter(*image, offerings, now);
+                let launch = (*image, *version, *market);
+                (*machine, launched(launch, slots, meter))
+            }
+            Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => return,
+        };
+        let after = MachineView {
+            phase: match before.phase {
+                Phase::Idle(_) | Phase::Busy => Phase::Busy,
+                Phase::Coming { .. } | Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => {
+                    Phase::Coming { claimed: true }
+                }
+            },
+            project: Some(class.project),
+            claims: before.claims + 1,
+            // Who asked for a machine that has run nothing has it alone.
+            free: if class.fresh {
+                0
+            } else {
+                before.free.saturating_sub(1)
+            },
+            ..before
+        };
+        if after.free > 0 {
+            self.add(snapshot, id, &after);
+            self.changed.insert(id, after);
+        }
+    }
+}
+
+/// A machine whose launch the pass has decided.
+fn launched(
+    (image, version, market): (ImageIndex, u32, Market),
+    slots: u32,
+    meter: Meter,
+) -> MachineView {
+    MachineView {
+        image,
+        version,
+        price: Rate::default(),
+        market,
+        offering: None,
+        is_interrupted: false,
+        project: None,
+        phase: Phase::Coming { claimed: false },
+        created_at: meter.coming_since,
+        meter,
+        builds_done: 0,
+        claims: 0,
+        free: slots,
+        held_until: None,
+    }
+}
+
+fn take(
+    machines: &mut BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
+    changed: &BTreeMap<MachineId, MachineView>,
+    (snapshot, class): (&Snapshot, &Class),
+    accepts: &mut dyn FnMut(&MachineView) -> bool,
+) -> Option<(MachineId, MachineView)> {
+    // One that has a build is not fresh.
+    if machines.is_empty() || class.fresh {
+        return None;
+    }
+    class.candidates.iter().find_map(|candidate| {
+        let with_room = machines.get_mut(&candidate.image)?;
+        let fitting = |key: &ShareKey| {
+            let known = changed.get(&key.machine);
+            let view = known.or_else(|| snapshot.machines.get(&key.machine))?;
+            (suits(snapshot, class, view) && accepts(view)).then_some((*key, *view))
+        };
+        let (key, view) = with_room.iter().find_map(fitting)?;
+        with_room.remove(&key);
+        Some((key.machine, view))
+    })
+}
