@@ -300,8 +300,8 @@ pub struct MachineKeys {
     pub client_private: Secret,
     /// Its public half.
     pub client_public: String,
-    /// They were made for all machines of one launch, and give way to the machine's own at the
-    /// first login.
+    /// They were made for all machines of one launch, and give way to the machine's own right after
+    /// it became ready.
     #[serde(default)]
     pub is_shared: bool,
     /// The machine's own, while they are being put in the place of these: whichever are in force is

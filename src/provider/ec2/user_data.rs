@@ -3,8 +3,8 @@
 //! The dead-man switch is armed first, before anything that could hang or fail: a loop that runs as
 //! root and powers the machine off when its lease has run out. It needs no network, no permission
 //! and nobody alive elsewhere, since the machine was launched so that powering off terminates it.
-//! What is written here is readable on the machine (as user data), so the host key is replaced after
-//! the first login. For cloud-init; Windows machines are out of scope.
+//! What is written here is readable on the machine (as user data), so the host key is replaced once
+//! the machine is ready. For cloud-init; Windows machines are out of scope.
 
 use std::fmt::Write as _;
 
