@@ -153,7 +153,7 @@ impl Check<'_> {
                 match (claim, self.taken.get(machine).copied()) {
                     (Some((build, _)), _) => self.fill(*build, *machine),
                     (None, Some(woken)) => {
-                        self.spare(*machine, woken.view.image, woken.view.version)
+                        self.spare(*machine, woken.view.image, woken.view.version);
                     }
                     (None, None) => self.violations.push(Violation::NotFree(*machine)),
                 }

@@ -1,10 +1,10 @@
 //! What clients ask and are told: idempotency, refusals, retries, explanations.
 
 use dormouse::engine::{Desk, DeskError};
-use dormouse::store::Store as _;
 use dormouse::model::BuildResult::{Failure, Success};
 use dormouse::provider::ErrorKind;
 use dormouse::provider::simulated::LaunchTrouble;
+use dormouse::store::Store as _;
 
 use super::world::{ALPINE, Submitted, World, secs, submission};
 
