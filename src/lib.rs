@@ -37,17 +37,19 @@
 //!    id is the idempotency token. An ambiguous answer means "may exist" until a listing settles it.
 //! 6. A machine leaves the books only on proof: terminated, or absent from repeated complete
 //!    listings. Instances without our tag, and machines on hold, are never touched.
-//! 7. Only a machine that is idle, coming, or busy with fewer builds than its image and policy allow
-//!    side by side, is bound; only one without a build is drained. A build is bound to a specific machine at decision time, so that no later pass
-//!    launches for it again.
-//! 8. Limits are checked and taken in the pass that records the launch. A failed launch cools its
-//!    image down and uses up an attempt of its build; it never counts as capacity.
+//! 7. Only a machine that is idle and proved clean, coming, or busy with fewer builds than its image
+//!    and policy allow side by side, is bound; only one without a build is drained. A build is bound to
+//!    a specific machine at decision time, so that no later pass launches for it again.
+//! 8. Limits and budgets are checked and taken in the pass that records the launch: what is committed
+//!    and the worst case of what runs never exceed a budget by more than a billing quantum per machine.
+//!    A failed launch cools its image down and uses up an attempt of its build; it never counts as
+//!    capacity.
 //! 9. Each accepted build reaches exactly one result, which never changes; it has at most one current
 //!    attempt; a lost machine requeues it.
 //! 10. Log bytes at home are a prefix of the bytes on the machine (step markers taken out) at every
 //!     instant, and all of them at the end. `finished` shows only after the last byte is stored.
-//! 11. Empty queue and no warm floor: zero machines within the idle timeout plus one sweep. With the orchestrator dead,
-//!     every machine powers itself off when its lease runs out.
+//! 11. Empty queue and no warm floor: zero machines within the idle timeout plus one sweep. With the
+//!     orchestrator dead, every machine powers itself off when its lease runs out.
 //! 12. Build cost plus overhead equals machine cost, exactly. Entries are appended.
 //! 13. State changes happen in one function per entity and, in the store, by compare-and-set; each
 //!     leaves one event.

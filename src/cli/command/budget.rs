@@ -12,7 +12,7 @@ use crate::model::Rate;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  dormouse budget approve default/monthly --amount $20 --reason release")]
+  dormouse budget approve default/monthly --amount '$20' --reason release")]
 pub(crate) struct Budget {
     #[command(subcommand)]
     action: Action,
@@ -23,7 +23,7 @@ enum Action {
     /// Add to a budget's amount until its present period ends
     #[command(after_help = "\
 Examples:
-  dormouse budget approve default/monthly --amount $20
+  dormouse budget approve default/monthly --amount '$20'
   dormouse budget approve web/daily --amount 2.50 --for docs --reason \"release\"
 
 JSON: the budget as it stands now, as in GET /api/v1/budgets.")]

@@ -105,7 +105,7 @@ fn every_example_of_the_help_can_be_parsed() {
             let end = line.find(['|', '>', '<', '&']).unwrap_or(line.len());
             let words = line[..end]
                 .split_whitespace()
-                .map(|word| word.trim_matches('"'));
+                .map(|word| word.trim_matches(['"', '\'']));
             let parsed =
                 crate::cli::command().try_get_matches_from(["dormouse"].into_iter().chain(words));
             assert!(parsed.is_ok(), "{name}: {line}: {}", parsed.unwrap_err());
