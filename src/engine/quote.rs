@@ -109,7 +109,7 @@ impl Quoting<'_> {
         Quote {
             at: self.now,
             builds,
-            notes: self.notes(&work, &estimate),
+            notes: Self::notes(&work, &estimate),
             took: estimate.took,
             cost: estimate.cost,
             idle: estimate.idle,
@@ -139,7 +139,7 @@ impl Quoting<'_> {
         u32::try_from(up.count()).unwrap_or(u32::MAX)
     }
 
-    fn notes(&self, work: &Work, estimate: &Estimate) -> Vec<String> {
+    fn notes(work: &Work, estimate: &Estimate) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(most) = work.most {
             notes.push(format!(
@@ -226,7 +226,7 @@ impl Quoting<'_> {
                 given: given.filter(|_| build.spec.needs.is_empty()),
             });
         }
-        self.drop_unused(&mut work);
+        Self::drop_unused(&mut work);
         work.most = self
             .blocked(wide, wide_plan)
             .next()
@@ -235,7 +235,7 @@ impl Quoting<'_> {
     }
 
     /// Machines that are launched for builds which wait for others are launched when these end.
-    fn drop_unused(&self, work: &mut Work) {
+    fn drop_unused(work: &mut Work) {
         let mut kept = BTreeMap::new();
         let mut given = Vec::new();
         for (place, machine) in work.given.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What a person could do about a build that stays queued, with the command for it.
 
 use crate::books::Books;
-use crate::model::{Build, Money};
+use crate::model::{BudgetPart, Build, Money};
 use crate::planner::{Blocked, NoRoom, Paused, Quota, Reached, Remedy};
 
 pub(super) fn remedy(effect: &str, command: String) -> Remedy {
@@ -125,8 +125,11 @@ fn fund(books: &Books, no_room: &NoRoom) -> Vec<Remedy> {
     let (policy, name) = (&budget.policy, &budget.name);
     let lacks = (no_room.needs - no_room.left).max(Money::from_micros(1));
     let part = match books.part_name(no_room.part) {
-        crate::model::BudgetPart::All => String::new(),
-        part => format!(" --for {part}"),
+        BudgetPart::All => String::new(),
+        part @ (BudgetPart::Project(_)
+        | BudgetPart::Image(_)
+        | BudgetPart::Pipeline(_)
+        | BudgetPart::Build(_)) => format!(" --for {part}"),
     };
     let approve = format!(
         "dormouse budget approve {policy}/{name} --amount {}{part}",

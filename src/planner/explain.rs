@@ -256,10 +256,10 @@ impl Look<'_> {
             if let Some(closed) = self.closed(image, offering) {
                 return closed;
             }
-            let refused = || refuses(offering).map(OfferingVerdict::Blocked);
+            let in_the_way = || refuses(offering).map(OfferingVerdict::Blocked);
             let open = match &open {
                 Err(why) => {
-                    return refused().unwrap_or_else(|| OfferingVerdict::Blocked(why.clone()));
+                    return in_the_way().unwrap_or_else(|| OfferingVerdict::Blocked(why.clone()));
                 }
                 Ok(open) if open.market != offering.market => {
                     return OfferingVerdict::Behind(open.market);
@@ -271,7 +271,7 @@ impl Look<'_> {
             if let Some((_, rank)) = rank.next() {
                 return OfferingVerdict::Rank(rank);
             }
-            refused().unwrap_or_else(|| beyond(image, &open.places, offering))
+            in_the_way().unwrap_or_else(|| beyond(image, &open.places, offering))
         };
         let chances = image.offerings.iter().map(|offering| OfferingChance {
             place: offering.place,
@@ -372,8 +372,11 @@ impl Look<'_> {
         let image = self.snapshot.image(machine.image)?;
         let has_builds = match machine.phase {
             Phase::Busy | Phase::Coming { claimed: true } => true,
-            Phase::Idle(_) | Phase::Asleep(_) | Phase::Coming { claimed: false } => false,
-            Phase::FallingAsleep | Phase::Ending => false,
+            Phase::Idle(_)
+            | Phase::Asleep(_)
+            | Phase::Coming { claimed: false }
+            | Phase::FallingAsleep
+            | Phase::Ending => false,
         };
         if has_builds && slots::room(image, machine) == 0 {
             return Some(MachineVerdict::Full);
@@ -418,8 +421,11 @@ impl Look<'_> {
         // One with builds takes no more when it would end were it idle.
         let at_leisure = match machine.phase {
             Phase::Busy | Phase::Coming { claimed: true } => Phase::Idle(self.now),
-            Phase::Idle(_) | Phase::Asleep(_) | Phase::Coming { claimed: false } => machine.phase,
-            Phase::FallingAsleep | Phase::Ending => machine.phase,
+            Phase::Idle(_)
+            | Phase::Asleep(_)
+            | Phase::Coming { claimed: false }
+            | Phase::FallingAsleep
+            | Phase::Ending => machine.phase,
         };
         let at_leisure = MachineView {
             phase: at_leisure,

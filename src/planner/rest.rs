@@ -158,7 +158,12 @@ mod tests {
         let of_it = |action: &Action| match action {
             Action::Bind { machine, .. } if *machine == MACHINE => Some("bound"),
             Action::Drain { machine, .. } if *machine == MACHINE => Some("drained"),
-            _ => None,
+            Action::Bind { .. }
+            | Action::Launch { .. }
+            | Action::Wake { .. }
+            | Action::Sleep { .. }
+            | Action::GiveUp { .. }
+            | Action::Drain { .. } => None,
         };
         let launches = |action: &&Action| matches!(action, Action::Launch { .. });
         (

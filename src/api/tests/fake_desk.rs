@@ -135,15 +135,15 @@ impl Desk for FakeDesk {
             name: "test".to_owned(),
             place: "launches debian-12 on small".to_owned(),
             price: Some(Rate::from_micros_per_hour(41_600)),
-            start: Spread::exactly(crate::model::Span::from_secs(40)),
-            run: Spread::exactly(crate::model::Span::from_secs(60)),
+            start: Spread::exactly(Span::from_secs(40)),
+            run: Spread::exactly(Span::from_secs(60)),
             basis: "3 builds before".to_owned(),
             cost: Spread::exactly(Money::from_micros(1_155)),
         }];
         Ok(Quote {
             at: Timestamp::from_micros(0),
             builds,
-            took: Spread::exactly(crate::model::Span::from_secs(100)),
+            took: Spread::exactly(Span::from_secs(100)),
             cost: Spread::exactly(Money::from_micros(1_155)),
             idle: Spread::default(),
             launches: 1,

@@ -188,7 +188,9 @@ fn remedies(explanation: &ExplanationView, output: Output) -> Option<String> {
     for remedy in &explanation.remedies {
         let command = words::printable(&remedy.command);
         let effect = words::printable(&remedy.effect);
-        text.push_str(&format!("  {command}\n      {effect}\n"));
+        for piece in ["  ", &command, "\n      ", &effect, "\n"] {
+            text.push_str(piece);
+        }
     }
     Some(text)
 }
