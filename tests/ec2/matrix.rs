@@ -27,6 +27,7 @@ login: {{ user: {user} }}
 shapes: {{ vcpus: 2..4, memory: 4GiB..16GiB, families: [c7i, m7i] }}
 capabilities: {{ os: {os}, tool: '{n}.0', sh: true }}
 boot_timeout: 60s
+billing: {{ minimum: 0s }}
 "
             );
             (format!("image-{n}"), text)

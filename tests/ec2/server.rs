@@ -23,7 +23,8 @@ pub(crate) struct Process {
     url: String,
 }
 
-/// An image of the newest Debian, by its name.
+/// An image of the newest Debian, by its name. Without the 60 s that EC2 bills at least, in which an
+/// idle machine costs nothing more and is kept.
 pub(crate) const DEBIAN: &str = "\
 name: debian
 provider: lab
@@ -32,6 +33,7 @@ login: { user: admin }
 shapes: { types: [m7i.large, c7i.large] }
 capabilities: { os: debian, arch: x86_64, sh: true }
 boot_timeout: 40s
+billing: { minimum: 0s }
 ";
 
 /// Machines go soon after their work.
