@@ -1,7 +1,7 @@
 //! Floor 3: everything that is not over, in memory, and the only ways it changes.
 //!
-//! [`Books`] hold open builds, attempts, machines, launches, the catalogue and the policies, with the
-//! planner's snapshot kept in step. A [`Draft`] is one transaction: each change of the books is
+//! `Books` hold open builds, attempts, machines, launches, the catalogue and the policies, with the
+//! planner's snapshot kept in step. A `Draft` is one transaction: each change of the books is
 //! recorded for the store as well. What happens is written here without effects and without waiting,
 //! so that the engine, which runs real machines, and the simulator, which plays them on virtual time,
 //! share every line of it: `submissions` and `wishes` (what people ask), `declarations` (images and

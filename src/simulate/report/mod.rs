@@ -1,6 +1,6 @@
 //! What outcomes mean: figures to compare, and a page with charts.
 //!
-//! [`figures`] is a pure function of a scenario's outcome; everything printed anywhere comes from it.
+//! `figures` is a pure function of a scenario's outcome; everything printed anywhere comes from it.
 //! Money and times are whole numbers, ratios are per mille; nothing is rounded before it is shown.
 
 mod charts;
