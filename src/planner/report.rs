@@ -311,6 +311,7 @@ fn kept_words(snapshot: &Snapshot, kept: &Kept, now: Timestamp) -> String {
         }) => {
             let wait = dollars(*value_of_wait);
             let price = dollars(*price);
+            let boot = Span::from_millis(boot.micros() / 1_000);
             let learnt = match learnt_from {
                 Some(gaps) => format!("; learnt from {gaps} gaps between builds"),
                 None => String::new(),
