@@ -112,9 +112,15 @@ impl Rows {
 
     /// Everything that is not over.
     pub(super) fn open_work(&self) -> OpenWork {
-        let has_machine = |image: &&Image| {
+        let is_newest = |image: &Image| {
+            let newer = (image.name.clone(), image.version + 1)..=(image.name.clone(), u32::MAX);
+            self.images.range(newer).next().is_none()
+        };
+        let is_told = |image: &&Image| {
             let is_of_it = |m: &Machine| m.image == image.name && m.image_version == image.version;
-            image.state == ImageState::Active || self.machines.values().any(is_of_it)
+            image.state == ImageState::Active
+                || is_newest(image)
+                || self.machines.values().any(is_of_it)
         };
         let needs = self.builds.values().flat_map(|build| &build.spec.needs);
         let needed = needs.filter_map(|need| Some((*need, *self.results.get(need)?)));
@@ -122,7 +128,7 @@ impl Rows {
             builds: self.builds.values().cloned().collect(),
             attempts: self.attempts.values().cloned().collect(),
             machines: self.machines.values().cloned().collect(),
-            images: self.images.values().filter(has_machine).cloned().collect(),
+            images: self.images.values().filter(is_told).cloned().collect(),
             policies: self.policies.values().cloned().collect(),
             launches: self.launches.values().cloned().collect(),
             needed: needed.collect(),
