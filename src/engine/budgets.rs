@@ -100,6 +100,7 @@ impl Engine {
 
     /// How all budgets stand, with what their windows will have cost if all goes on as lately.
     pub(super) async fn budget_reports(&self) -> Result<Vec<BudgetReport>, DeskError> {
+        self.check_open()?;
         let now = self.parts.clock.now();
         let rows = self.parts.store.spent(now - RECENT).await?;
         let mut books = self.books();

@@ -165,6 +165,7 @@ impl Desk for FrontDesk {
     }
 
     async fn record_plan(&self) -> Result<RecordedPass, DeskError> {
+        self.engine.check_open()?;
         let now = self.engine.parts.clock.now();
         let snapshot = self.engine.books().snapshot.clone();
         let mut ids = Vec::new();
@@ -177,6 +178,7 @@ impl Desk for FrontDesk {
     }
 
     async fn plan(&self) -> Result<PlanReport, DeskError> {
+        self.engine.check_open()?;
         let now = self.engine.parts.clock.now();
         let books = self.engine.books();
         let mut fresh = || self.engine.parts.ids.bits(now);
