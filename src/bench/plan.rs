@@ -139,7 +139,10 @@ fn apply(snapshot: &mut Snapshot, plan: &Plan) {
             Action::Drain { machine, .. } => {
                 snapshot.machines.remove(machine);
             }
-            Action::Wake { .. } | Action::Sleep { .. } | Action::GiveUp { .. } => {}
+            Action::Move { .. }
+            | Action::Wake { .. }
+            | Action::Sleep { .. }
+            | Action::GiveUp { .. } => {}
         }
     }
 }

@@ -192,8 +192,41 @@ impl Books {
         if build.state.is_finished() {
             self.builds.remove(&build.id);
             self.unmet.remove(&build.id);
+            self.snapshot.settle(build.id);
         } else {
-            self.builds.insert(build.id, build);
+            let id = build.id;
+            self.builds.insert(id, build);
+            self.track_coming(id);
+        }
+    }
+
+    /// Keeps in step which builds wait for a launch. One whose machine is woken is not among them: it
+    /// would leave a machine that was better left asleep.
+    fn track_coming(&mut self, id: BuildId) {
+        let Some(build) = self.builds.get(&id) else {
+            return;
+        };
+        let machine = match &build.state {
+            BuildState::Bound { machine, .. } => self.machines.get(machine),
+            BuildState::Waiting
+            | BuildState::Queued { .. }
+            | BuildState::Running { .. }
+            | BuildState::Finished { .. } => None,
+        };
+        let is_launched = |machine: &Machine| {
+            matches!(
+                machine.state,
+                MachineState::Intended { .. } | MachineState::Booting { .. }
+            )
+        };
+        if !machine.is_some_and(is_launched) {
+            self.snapshot.settle(id);
+        } else if !self.snapshot.coming.contains_key(&id) {
+            // As it was when it was queued.
+            let mut build = build.clone();
+            build.attempts = build.attempts.saturating_sub(1);
+            let class = self.class_of(&build);
+            self.snapshot.expect(class, queue_key(&build));
         }
     }
 
@@ -210,7 +243,11 @@ impl Books {
         let view = self.machine_view(&machine);
         self.snapshot.machines.insert(machine.id, view);
         self.note_idle(&machine);
+        let claims = machine.state.claims().to_vec();
         self.machines.insert(machine.id, machine);
+        for (build, _) in claims {
+            self.track_coming(build);
+        }
     }
 
     /// Recomputes what depends on images and policies.
@@ -430,9 +467,9 @@ impl Books {
     }
 
     fn forget_empty_classes(&mut self) {
-        self.snapshot
-            .classes
-            .retain(|_, class| !class.ready.is_empty() || !class.later.is_empty());
+        self.snapshot.classes.retain(|_, class| {
+            !class.ready.is_empty() || !class.later.is_empty() || !class.coming.is_empty()
+        });
         let used = &self.snapshot.classes;
         self.classes.retain(|_, id| used.contains_key(id));
     }

@@ -53,6 +53,11 @@ pub(crate) fn record(
             bind(draft, (*build, *attempt), *machine, what)?;
             Ok(effect)
         }
+        Action::Move {
+            build,
+            from,
+            machine,
+        } => move_over(draft, *build, *from, *machine),
         Action::Launch {
             machine,
             image,
@@ -239,6 +244,56 @@ fn claim(
     Ok(effect)
 }
 
+/// Gives a build that waits for the launch of a machine another one, which is up: the same attempt,
+/// for none of it has happened yet.
+fn move_over(
+    draft: &mut Draft<'_>,
+    build: BuildId,
+    from: MachineId,
+    to: MachineId,
+) -> Result<Option<Effect>, IllegalTransition> {
+    let binding = draft.books.builds.get(&build);
+    let binding = binding.and_then(|build| build.state.binding());
+    let Some((_, attempt)) = binding.filter(|(machine, _)| *machine == from) else {
+        return Ok(None);
+    };
+    let left = draft.books.machines.get(&from).map(|m| m.state.clone());
+    let next = match left {
+        Some(MachineState::Intended { claims }) => MachineState::Intended {
+            claims: claims.without(&[attempt]),
+        },
+        Some(MachineState::Booting { instance, claims }) => MachineState::Booting {
+            instance,
+            claims: claims.without(&[attempt]),
+        },
+        Some(
+            MachineState::Waking { .. }
+            | MachineState::Idle { .. }
+            | MachineState::Busy { .. }
+            | MachineState::FallingAsleep { .. }
+            | MachineState::Asleep { .. }
+            | MachineState::Draining { .. }
+            | MachineState::Gone { .. },
+        )
+        | None => return Ok(None),
+    };
+    let effect = claim(draft, to, (build, attempt))?;
+    let bound = BuildState::Bound {
+        machine: to,
+        attempt,
+        since: draft.now,
+    };
+    give_to(draft, build, to);
+    let message = format!("moved to {to}, which is up before {from}");
+    draft.enter_build(build, bound, message)?;
+    draft.change_attempt(attempt, |attempt| {
+        attempt.machine = to;
+        attempt.rev += 1;
+    });
+    draft.enter_machine(from, next, None)?;
+    Ok(effect)
+}
+
 /// What a machine is to a build that it has just been given.
 fn what(draft: &Draft<'_>, id: MachineId) -> &'static str {
     let state = draft.books.machines.get(&id).map(|machine| &machine.state);
@@ -286,11 +341,7 @@ fn bind(
     machine: MachineId,
     what: &str,
 ) -> Result<(), IllegalTransition> {
-    if let Some(project) = project_of(draft, build) {
-        let image = draft.books.machines.get(&machine).map(|m| m.image.clone());
-        let reuse = draft.books.wish_of(build, &image.unwrap_or_default());
-        draft.change_machine(machine, |machine| machine.given_to(project, reuse));
-    }
+    give_to(draft, build, machine);
     let bound = BuildState::Bound {
         machine,
         attempt,
@@ -314,6 +365,15 @@ fn bind(
         rev: 0,
     });
     Ok(())
+}
+
+/// Notes whose build a machine has got.
+fn give_to(draft: &mut Draft<'_>, build: BuildId, machine: MachineId) {
+    if let Some(project) = project_of(draft, build) {
+        let image = draft.books.machines.get(&machine).map(|m| m.image.clone());
+        let reuse = draft.books.wish_of(build, &image.unwrap_or_default());
+        draft.change_machine(machine, |machine| machine.given_to(project, reuse));
+    }
 }
 
 fn project_of(draft: &Draft<'_>, build: BuildId) -> Option<String> {

@@ -284,7 +284,10 @@ impl Quoting<'_> {
             Action::Launch { machine, image, .. } => {
                 Some((*machine, *image, Some(self.boot(*image, false))))
             }
-            Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => None,
+            Action::Move { .. }
+            | Action::Sleep { .. }
+            | Action::GiveUp { .. }
+            | Action::Drain { .. } => None,
         }
     }
 
@@ -312,6 +315,7 @@ impl Quoting<'_> {
             } if *of == image => Some(offerings),
             Action::Launch { .. }
             | Action::Bind { .. }
+            | Action::Move { .. }
             | Action::Wake { .. }
             | Action::Sleep { .. }
             | Action::GiveUp { .. }
@@ -373,7 +377,7 @@ impl Quoting<'_> {
             Some(Action::Wake { machine, .. }) => format!("wakes {machine} ({name})"),
             Some(Action::Launch { offerings, .. }) => self.launch_words(name, image, offerings),
             Some(Action::GiveUp { reason, .. }) => format!("is given up: {reason}"),
-            Some(Action::Sleep { .. } | Action::Drain { .. }) | None => {
+            Some(Action::Move { .. } | Action::Sleep { .. } | Action::Drain { .. }) | None => {
                 let snapshot = &self.books.snapshot;
                 let waiting = planner::waiting_for(snapshot, self.plan, build.id, self.now);
                 let why = waiting.map(|waiting| planner::blocked_words(snapshot, &waiting.why));

@@ -5,7 +5,7 @@
 //! `boot x (1 + value of the wait / price)`. To wait for just so long costs at most twice of what
 //! somebody would pay who knows the future (Karlin et al. 1990; for a fleet with the most recently
 //! idled machine taken first, Lu & Chen, arXiv 1112.0442). With the distribution of gaps known, the
-//! length that costs least on average is better still; it is kept between a fortieth of the break-even
+//! length that costs least on average is better still; it is kept between a small share of the break-even
 //! length and all of it, so that a bad forecast stays bounded (clamp policy, arXiv 2603.29233).
 
 use super::histogram::Histogram;
@@ -17,10 +17,12 @@ pub const LONGEST_IDLE: Span = Span::from_secs(4 * 3_600);
 pub const LONGEST_UNTAUGHT: Span = Span::from_secs(3_600);
 /// For a machine that costs nothing: it still takes up memory and a place under limits.
 pub const LONGEST_FREE: Span = Span::from_secs(3_600);
-/// The least share of the break-even length that is waited for. Where builds come too far apart for
-/// any wait to pay, as most do when nobody's time counts, a tenth of it cost 9 % of all boots on the
-/// made-up month (`dormouse simulate --generate month`), a fortieth 2 %.
-const LEAST_SHARE: u64 = 40;
+/// At least so small a part of the break-even length is waited for, as long as few gaps are known.
+/// Where builds come too far apart for any wait to pay, as most do when nobody's time counts, a tenth
+/// of it cost 9 % of all boots on the made-up month (`dormouse simulate --generate month`), a fortieth
+/// 2 %. After more than forty gaps it is one part in as many: the chance that the next one is unlike
+/// all of them (Laplace's rule of succession).
+const LEAST_PART: u64 = 40;
 
 /// What is at stake when a machine stands idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub struct IdleChoice {
 pub fn choose_timeout(stakes: &Stakes, gaps: Option<&Histogram>) -> IdleChoice {
     let break_even = stakes.break_even();
     let learnt = gaps.map(|gaps| {
-        let least = Span::from_micros(break_even.micros() / LEAST_SHARE);
+        let least = Span::from_micros(break_even.micros() / LEAST_PART.max(gaps.samples()));
         cheapest(gaps, break_even).clamp(least, break_even)
     });
     IdleChoice {

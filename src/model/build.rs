@@ -247,7 +247,7 @@ impl Build {
     ///
     /// # Errors
     /// [`IllegalTransition`] when the build cannot go there from its present state: a result never
-    /// changes, and only a queued build is bound.
+    /// changes, only a queued build is bound, and one that is bound moves with its attempt.
     pub fn enter(&mut self, next: BuildState) -> Result<(), IllegalTransition> {
         use BuildState::{Bound, Finished, Queued, Running, Waiting};
         let legal = match (&self.state, &next) {
@@ -255,6 +255,16 @@ impl Build {
             | (Queued { .. }, Bound { .. })
             | (Waiting | Queued { .. } | Bound { .. } | Running { .. }, Finished { .. }) => true,
             (Bound { attempt: bound, .. }, Running { attempt, .. }) => bound == attempt,
+            (
+                Bound {
+                    attempt: bound,
+                    machine: from,
+                    ..
+                },
+                Bound {
+                    attempt, machine, ..
+                },
+            ) => bound == attempt && from != machine,
             _ => false,
         };
         if !legal {
@@ -264,7 +274,7 @@ impl Build {
                 to: next.word(),
             });
         }
-        if matches!(next, Bound { .. }) {
+        if matches!(next, Bound { .. }) && !matches!(self.state, Bound { .. }) {
             self.attempts += 1;
         }
         self.state = next;

@@ -9,13 +9,13 @@ use super::plan::{Action, Plan};
 use super::rest;
 use super::retire::is_held;
 use super::slots::{launched, room, with_build};
-use super::snapshot::{ImageIndex, MachineView, Meter, Phase, Queued, Snapshot};
+use super::snapshot::{Class, ImageIndex, MachineView, Meter, Phase, Queued, Snapshot};
 
 /// A plan that must not be executed: the planner has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A build is placed that is not queued, or not due.
-    #[error("{0} is placed but not waiting for a machine")]
+    #[error("{0} is placed but not waiting for a machine, or for one to come up")]
     NotQueued(BuildId),
     /// A build is placed twice.
     #[error("{0} is placed twice")]
@@ -108,12 +108,12 @@ const fn is_up_or_coming(phase: Phase) -> bool {
 }
 
 impl Action {
-    /// The build that is placed, if the action places one.
+    /// The queued build that is placed, if the action places one.
     pub fn build(&self) -> Option<BuildId> {
         match self {
             Self::Bind { build, .. } | Self::GiveUp { build, .. } => Some(*build),
             Self::Launch { claim, .. } | Self::Wake { claim, .. } => claim.map(|claim| claim.0),
-            Self::Sleep { .. } | Self::Drain { .. } => None,
+            Self::Move { .. } | Self::Sleep { .. } | Self::Drain { .. } => None,
         }
     }
 }
@@ -146,6 +146,15 @@ impl Check<'_> {
                     self.look(*machine, is_up_or_coming);
                 }
                 self.fill(*build, *machine);
+            }
+            Action::Move {
+                build,
+                from,
+                machine,
+            } => {
+                self.machine_once(*machine);
+                self.look(*machine, |phase| matches!(phase, Phase::Idle(_)));
+                self.moved(*build, *from, *machine);
             }
             Action::Wake { claim, machine, .. } => {
                 self.machine_once(*machine);
@@ -257,6 +266,33 @@ impl Check<'_> {
         self.build(build, taken.view.image, taken.view.version);
     }
 
+    /// Gives a machine a build that has been waiting for the launch of another one.
+    fn moved(&mut self, build: BuildId, from: MachineId, machine: MachineId) {
+        let snapshot = self.snapshot;
+        let bound = snapshot.bound.get(&build);
+        let was = snapshot.machines.get(&from);
+        let waits = bound.is_some_and(|bound| bound.machine == from && bound.began.is_none())
+            && was.is_some_and(|was| matches!(was.phase, Phase::Coming { .. }));
+        let class = snapshot.coming.get(&build).map(|(class, _)| class);
+        let class = class.and_then(|class| snapshot.classes.get(class));
+        let (Some(class), true) = (class, waits && self.builds.insert(build)) else {
+            self.violations.push(Violation::NotQueued(build));
+            return;
+        };
+        let Some(taken) = self.taken.get(&machine).copied() else {
+            self.violations.push(Violation::NotFree(machine));
+            return;
+        };
+        if class.fresh && !taken.is_fresh {
+            self.violations.push(Violation::NotAlone { build, machine });
+        }
+        if !rest::may_follow(class, &taken.view) {
+            self.violations
+                .push(Violation::NotShared { build, machine });
+        }
+        self.can_build(build, class, (taken.view.image, taken.view.version));
+    }
+
     /// A machine to be at hand is of a current version.
     fn spare(&mut self, machine: MachineId, image: ImageIndex, version: u32) {
         let view = self.snapshot.image(image);
@@ -276,6 +312,11 @@ impl Check<'_> {
             self.violations.push(Violation::NotQueued(build));
             return;
         };
+        self.can_build(build, class, (image, version));
+    }
+
+    /// A build runs on a current version of an image that can build it.
+    fn can_build(&mut self, build: BuildId, class: &Class, (image, version): (ImageIndex, u32)) {
         let view = self.snapshot.image(image);
         let current = view.is_some_and(|view| view.version == Some(version));
         if !current

@@ -98,6 +98,11 @@ fn after<'a>(snapshot: &'a Snapshot, plan: &Plan, now: Timestamp) -> Counts<'a> 
     for action in &plan.actions {
         match action {
             Action::Bind { build, machine, .. } => counts.bind(*build, *machine),
+            Action::Move {
+                build,
+                from,
+                machine,
+            } => counts.move_over(*build, *from, *machine),
             Action::Wake {
                 machine,
                 offering,
@@ -160,6 +165,27 @@ impl Counts<'_> {
             began: None,
             timeout: class.timeout,
         };
+        self.bound.insert(build, bound);
+    }
+
+    fn move_over(&mut self, build: BuildId, from: MachineId, id: MachineId) {
+        let Some(mut bound) = self.bound.remove(&build) else {
+            return;
+        };
+        if let Some(left) = self.machines.get_mut(&from) {
+            left.claims = left.claims.saturating_sub(1);
+            let claimed = left.claims > 0;
+            left.phase = Phase::Coming { claimed };
+        }
+        let others = self.bound.values().filter(|other| other.machine == from);
+        let rules = others.flat_map(|other| other.rules.clone()).collect();
+        self.rules.insert(from, rules);
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.project = Some(bound.project);
+            machine.phase = Phase::Busy;
+        }
+        self.rules.entry(id).or_default().extend(&bound.rules);
+        bound.machine = id;
         self.bound.insert(build, bound);
     }
 

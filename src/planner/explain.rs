@@ -163,6 +163,8 @@ fn taken_by(action: &Action) -> Option<(MachineId, BuildId)> {
             claim: Some((build, _)),
             ..
         } => Some((*machine, *build)),
+        // It runs already, as far as a queued build is concerned.
+        Action::Move { build, machine, .. } => Some((*machine, *build)),
         Action::Launch { .. }
         | Action::Wake { .. }
         | Action::Sleep { .. }

@@ -174,6 +174,7 @@ fn processors_and_dollars_choose_what_still_fits() {
         Action::Launch { offerings, .. } => Some(offerings.clone()),
         Action::Bind { .. }
         | Action::Wake { .. }
+        | Action::Move { .. }
         | Action::Sleep { .. }
         | Action::GiveUp { .. }
         | Action::Drain { .. } => None,

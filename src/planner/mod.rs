@@ -3,7 +3,7 @@
 //! [`plan()`] is pure, total and deterministic: the same snapshot, time and identities give the same
 //! plan, and the plan leaves execution no choices. Steps run in a fixed order, one file each:
 //! `retire` (machines that must end whatever is queued), `place` (queued builds to machines and
-//! launches), `make_room` (idle machines that keep others out of a limit), `warm` (machines to
+//! launches), `late` (builds that wait for a launch to machines that are up meanwhile), `make_room` (idle machines that keep others out of a limit), `warm` (machines to
 //! be at hand), `expire` (machines idle for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
 //! `engine`; `api` sees the report types only.
 
@@ -15,6 +15,7 @@ mod explain;
 mod give_up;
 mod image_set;
 mod kinds;
+mod late;
 mod limits;
 mod make_room;
 mod place;
@@ -60,6 +61,9 @@ pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};
 
 #[cfg(test)]
 mod explain_tests;
+#[cfg(test)]
+#[path = "late/tests.rs"]
+mod late_tests;
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]

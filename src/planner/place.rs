@@ -284,7 +284,7 @@ impl<'a> Search<'a> {
     }
 
     /// Takes a machine that has no build.
-    fn take<T: Copy + Ord>(
+    pub(super) fn take<T: Copy + Ord>(
         &mut self,
         machines: &mut Stock<(T, MachineId)>,
         room: &mut Room,

@@ -10,7 +10,7 @@ use super::budgets::NoRoom;
 use super::limits::Reached;
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
 use super::standing::{Floors, KeptWhy};
-use super::{expire, give_up, make_room, place, retire, warm};
+use super::{expire, give_up, late, make_room, place, retire, warm};
 
 /// What to do now, why not more, and when to think again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,16 @@ pub enum Action {
         /// The attempt to begin.
         attempt: AttemptId,
         /// The machine.
+        machine: MachineId,
+    },
+    /// Run a build on a machine that is up and has no other, instead of the one that is still being
+    /// launched for it.
+    Move {
+        /// The build, whose attempt has not begun.
+        build: BuildId,
+        /// The machine that it was to run on.
+        from: MachineId,
+        /// The one that it runs on.
         machine: MachineId,
     },
     /// Launch a machine, for a build or to be at hand.
@@ -158,6 +168,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp, fresh_id: &mut dyn FnMut() -> u
     let mut plan = Plan::default();
     let mut pool = retire::usable(snapshot, now, &mut plan);
     place::place(snapshot, now, &mut pool, &mut plan, fresh_id);
+    late::move_over(snapshot, now, &mut pool, &mut plan);
     make_room::make_room(snapshot, &mut pool, &mut plan);
     warm::warm(snapshot, now, &mut pool, &mut plan, fresh_id);
     expire::expire(snapshot, now, &pool, &mut plan);

@@ -166,6 +166,11 @@ fn action_words(snapshot: &Snapshot, action: &Action) -> String {
             let image = image.map_or("?", |image| &image.name);
             format!("bind {build} to {machine} ({image}), which is warm")
         }
+        Action::Move {
+            build,
+            from,
+            machine,
+        } => format!("move {build} to {machine}, which is up before {from}"),
         Action::Launch {
             machine,
             image,

@@ -160,6 +160,7 @@ mod tests {
             Action::Drain { machine, .. } if *machine == MACHINE => Some("drained"),
             Action::Bind { .. }
             | Action::Launch { .. }
+            | Action::Move { .. }
             | Action::Wake { .. }
             | Action::Sleep { .. }
             | Action::GiveUp { .. }

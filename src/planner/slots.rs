@@ -146,7 +146,10 @@ impl Shared {
                 let launch = (*image, *version, *market);
                 (*machine, launched(launch, slots, meter))
             }
-            Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => return,
+            Action::Move { .. }
+            | Action::Sleep { .. }
+            | Action::GiveUp { .. }
+            | Action::Drain { .. } => return,
         };
         let after = with_build(class, before);
         if after.free > 0 {

@@ -43,6 +43,9 @@ pub struct Snapshot {
     pub budgets: Vec<BudgetView>,
     /// Builds that have a machine.
     pub bound: BTreeMap<BuildId, BoundView>,
+    /// Where those of them stand whose machine is being launched.
+    #[serde(default)]
+    pub coming: BTreeMap<BuildId, (ClassId, QueueKey)>,
     /// Launches of the last hour, oldest first.
     pub launches: Vec<LaunchView>,
     /// Whose turn it is.
@@ -89,6 +92,22 @@ impl Snapshot {
             Some(at) => class.later.remove(&(at, queued.key)),
             None => class.ready.remove(&queued.key),
         };
+    }
+
+    /// Notes that the machine of a bound build is being launched.
+    pub fn expect(&mut self, class: ClassId, key: QueueKey) {
+        self.classes.entry(class).or_default().coming.insert(key);
+        self.coming.insert(key.build, (class, key));
+    }
+
+    /// Notes that a build does not wait for a launch, or no longer.
+    pub fn settle(&mut self, build: BuildId) {
+        let Some((class, key)) = self.coming.remove(&build) else {
+            return;
+        };
+        if let Some(class) = self.classes.get_mut(&class) {
+            class.coming.remove(&key);
+        }
     }
 
     /// Notes that a queued build gets a machine: its flow has had its turn.
@@ -193,6 +212,10 @@ pub struct Class {
     pub ready: BTreeSet<QueueKey>,
     /// Builds that wait until a time, after an infrastructure failure.
     pub later: BTreeSet<(Timestamp, QueueKey)>,
+    /// Builds that have a machine which is being launched and not up yet: they are better off on one
+    /// that is up.
+    #[serde(default)]
+    pub coming: BTreeSet<QueueKey>,
 }
 
 impl Class {

@@ -39,6 +39,10 @@ impl<K: Ord> Stock<K> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_image.is_empty()
+    }
+
     /// Machines of an image, in order.
     pub(super) fn of(&self, image: ImageIndex) -> impl DoubleEndedIterator<Item = &K> {
         let is_there = self.images.contains(image);

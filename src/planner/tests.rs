@@ -154,6 +154,7 @@ pub(super) fn bound(plan: &Plan) -> Vec<(BuildId, MachineId)> {
         Action::Bind { build, machine, .. } => Some((*build, *machine)),
         Action::Launch { .. }
         | Action::Wake { .. }
+        | Action::Move { .. }
         | Action::Sleep { .. }
         | Action::GiveUp { .. }
         | Action::Drain { .. } => None,
@@ -166,6 +167,7 @@ pub(super) fn launched(plan: &Plan) -> Vec<(BuildId, ImageIndex)> {
         Action::Launch { claim, image, .. } => claim.map(|(build, _)| (build, *image)),
         Action::Bind { .. }
         | Action::Wake { .. }
+        | Action::Move { .. }
         | Action::Sleep { .. }
         | Action::GiveUp { .. }
         | Action::Drain { .. } => None,
@@ -179,6 +181,7 @@ pub(super) fn drained(plan: &Plan) -> Vec<(MachineId, Reason)> {
         Action::Bind { .. }
         | Action::Launch { .. }
         | Action::Wake { .. }
+        | Action::Move { .. }
         | Action::Sleep { .. }
         | Action::GiveUp { .. } => None,
     };
@@ -407,6 +410,7 @@ fn places(plan: &Plan) -> Vec<(Market, Vec<usize>)> {
         } => Some((*market, offerings.clone())),
         Action::Bind { .. }
         | Action::Wake { .. }
+        | Action::Move { .. }
         | Action::Sleep { .. }
         | Action::GiveUp { .. }
         | Action::Drain { .. } => None,
@@ -518,6 +522,7 @@ fn woken(plan: &Plan) -> Vec<(MachineId, usize)> {
         } => Some((*machine, *offering)),
         Action::Bind { .. }
         | Action::Launch { .. }
+        | Action::Move { .. }
         | Action::Sleep { .. }
         | Action::GiveUp { .. }
         | Action::Drain { .. } => None,
@@ -856,7 +861,7 @@ proptest! {
     fn no_build_waits_for_what_is_there(snapshot in any_snapshot()) {
         let plan = planned(&snapshot);
         let used: BTreeSet<MachineId> = plan.actions.iter().filter_map(|action| match action {
-            Action::Bind { machine, .. } | Action::Launch { machine, .. }
+            Action::Bind { machine, .. } | Action::Move { machine, .. } | Action::Launch { machine, .. }
             | Action::Wake { machine, .. } | Action::Sleep { machine, .. }
             | Action::Drain { machine, .. } => Some(*machine),
             Action::GiveUp { .. } => None,

@@ -299,7 +299,11 @@ impl<'a> Simulation<'a> {
             Ok(effects)
         })?;
         self.carry_out(effects)?;
-        if self.scenario.is_watched {
+        // What was launched for a build that has moved is there for another pass to give away.
+        let has_moved = |action: &Action| matches!(action, Action::Move { .. });
+        if plan.actions.iter().any(has_moved) {
+            self.is_nudged = true;
+        } else if self.scenario.is_watched {
             self.look_again(decide)?;
         }
         Ok(())
@@ -311,7 +315,10 @@ impl<'a> Simulation<'a> {
         let ids = &mut self.ids;
         let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
         let is_placed = |action: &&Action| match action {
-            Action::Bind { .. } | Action::Launch { .. } | Action::Wake { .. } => true,
+            Action::Bind { .. }
+            | Action::Move { .. }
+            | Action::Launch { .. }
+            | Action::Wake { .. } => true,
             Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => false,
         };
         match plan.actions.iter().find(is_placed) {

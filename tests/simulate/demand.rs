@@ -112,6 +112,7 @@ fn bound(plan: &Plan) -> Vec<u128> {
     let bound = plan.actions.iter().filter_map(|action| match action {
         Action::Bind { build, .. } => Some(build.bits()),
         Action::Launch { .. }
+        | Action::Move { .. }
         | Action::Wake { .. }
         | Action::Sleep { .. }
         | Action::GiveUp { .. }

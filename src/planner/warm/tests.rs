@@ -106,6 +106,7 @@ fn deeds(plan: &Plan) -> Vec<String> {
         Action::Sleep { machine, .. } => format!("sleep {}", bits(*machine)),
         Action::Drain { machine, reason } => format!("end {} {reason:?}", bits(*machine)),
         Action::Bind { machine, .. } => format!("bind {}", bits(*machine)),
+        Action::Move { machine, .. } => format!("move {}", bits(*machine)),
         Action::GiveUp { .. } => "give up".to_owned(),
     };
     plan.actions.iter().map(words).collect()
@@ -358,7 +359,7 @@ proptest! {
                     let phase = snapshot.machines[machine].phase;
                     taken += usize::from(!matches!(phase, Phase::Asleep(_)));
                 }
-                Action::Bind { .. } | Action::GiveUp { .. } => {}
+                Action::Bind { .. } | Action::Move { .. } | Action::GiveUp { .. } => {}
             }
         }
         let spares = left_over - taken + made;

@@ -1,0 +1,70 @@
+//! Step 3: builds that wait for a launch move to machines that became free meanwhile.
+//!
+//! A launch takes half a minute and more; until it is up, its build takes any machine that would do
+//! and that no queued build wants. So the order in which machines get ready decides who runs where,
+//! not the order in which they were launched, and no build waits beside a machine that it could have.
+//! What was launched for it takes another build in the next pass, or goes.
+
+use super::kinds::Kinds;
+use super::place::Search;
+use super::plan::{Action, Blocked, Plan};
+use super::retire::Pool;
+use super::snapshot::{Class, MachineView, Phase, QueueKey, Snapshot};
+use crate::model::{BuildId, MachineId, Timestamp};
+
+/// Moves builds, the first in the queue's order first, to machines without a build.
+pub(super) fn move_over(snapshot: &Snapshot, now: Timestamp, pool: &mut Pool, plan: &mut Plan) {
+    if pool.idle.is_empty() || snapshot.coming.is_empty() {
+        return;
+    }
+    let mut kinds = Kinds::default();
+    for (key, class) in in_order(snapshot) {
+        let Some((from, launched)) = launched_for(snapshot, key.build) else {
+            continue;
+        };
+        let place = kinds.place_of(class);
+        let Some(kind) = kinds.get_mut(place) else {
+            continue;
+        };
+        let mut why = Blocked::NoImage;
+        let mut search = Search {
+            snapshot,
+            now,
+            class,
+            build: Some(key.build),
+            why: &mut why,
+        };
+        let Some(machine) = search.take(&mut pool.idle, &mut pool.room, &mut kind.idle) else {
+            continue;
+        };
+        plan.actions.push(Action::Move {
+            build: key.build,
+            from,
+            machine,
+        });
+        if launched.claims == 1 {
+            // It counts as one that comes without a build, and stays until the next pass has looked
+            // who takes it.
+            pool.coming.add(launched.image, (launched.created_at, from));
+            pool.held.insert(from);
+        }
+        plan.wake(now);
+    }
+}
+
+fn in_order(snapshot: &Snapshot) -> Vec<(QueueKey, &Class)> {
+    let builds = snapshot.coming.values().filter_map(|(class, key)| {
+        let class = snapshot.classes.get(class)?;
+        Some((*key, class))
+    });
+    let mut builds: Vec<(QueueKey, &Class)> = builds.collect();
+    builds.sort_by_key(|(key, _)| *key);
+    builds
+}
+
+/// The machine that a build waits for, if that is still on its way.
+fn launched_for(snapshot: &Snapshot, build: BuildId) -> Option<(MachineId, &MachineView)> {
+    let id = snapshot.bound.get(&build)?.machine;
+    let machine = snapshot.machines.get(&id)?;
+    matches!(machine.phase, Phase::Coming { claimed: true }).then_some((id, machine))
+}
