@@ -19,6 +19,7 @@ mod idle;
 mod invariants;
 mod launch;
 mod lifetime;
+mod loading;
 mod logs;
 mod money;
 mod quiet;

@@ -209,6 +209,13 @@ impl World {
     }
 
     fn start(&mut self) {
+        self.begin();
+        self.settle();
+        assert!(self.process().desk.is_ready(), "the engine did not start");
+    }
+
+    /// Starts a process that has not done anything yet.
+    fn begin(&mut self) {
         self.processes += 1;
         let quiet = Arc::new(Quiet::default());
         let hook = Arc::clone(&quiet);
@@ -254,8 +261,6 @@ impl World {
             desk: FrontDesk::new(engine),
             shutdown,
         });
-        self.settle();
-        assert!(self.process().desk.is_ready(), "the engine did not start");
     }
 
     fn open_logs(&self, blobs: Arc<InMemory>, ids: &Arc<IdSource>) -> Logs {
@@ -323,6 +328,12 @@ impl World {
     pub(crate) fn kill_and_restart(&mut self) {
         self.kill();
         self.start();
+    }
+
+    /// Kills the process and begins another one, which has not come to load its state.
+    pub(crate) fn kill_and_begin(&mut self) {
+        self.kill();
+        self.begin();
     }
 
     /// Kills the process: nothing in it is asked or told.
@@ -402,6 +413,11 @@ impl World {
         let answer = self.wait(question(self.desk()));
         self.settle();
         answer
+    }
+
+    /// Asks the desk before anything else can happen.
+    pub(crate) fn ask_at_once<T>(&self, question: impl AsyncFnOnce(&FrontDesk) -> T) -> T {
+        self.wait(question(self.desk()))
     }
 
     pub(crate) fn submit(&self, document: &str) -> Submitted {
