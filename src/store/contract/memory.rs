@@ -529,7 +529,10 @@ impl Store for MemoryStore {
     }
 
     async fn budget_notes(&self, since: Timestamp) -> Result<Vec<BudgetNote>, StoreError> {
-        Ok(self.read(|t| t.notes.iter().filter(|n| n.at >= since).cloned().collect()))
+        let notes = self.read(|t| t.notes.clone()).into_iter();
+        let mut notes: Vec<BudgetNote> = notes.filter(|note| note.at >= since).collect();
+        notes.sort_by_key(|note| note.at);
+        Ok(notes)
     }
 
     async fn build_cost(&self, id: BuildId) -> Result<CostRow, StoreError> {
