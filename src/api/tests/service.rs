@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use super::things;
 use super::world::{Ask, World};
 use crate::api::view::{Health, Readiness};
-use crate::model::{Category, Change, PipelineId};
+use crate::model::{Category, Change, InstanceId, MachineState, PipelineId};
 
 fn anybody(path: &str) -> Ask {
     Ask::new(Method::GET, path)
@@ -42,10 +42,15 @@ async fn metrics_tell_how_things_stand() {
     let world = World::new();
     let build = things::build(1, PipelineId::from_bits(1));
     let attempt = things::attempt(1, build.id, 1);
+    let mut asleep = things::machine(2);
+    asleep.state = MachineState::Asleep {
+        instance: InstanceId("i-asleep".to_owned()),
+    };
     world.store.put([
         Change::InsertBuild(things::build(2, PipelineId::from_bits(1))),
         Change::InsertBuild(things::running(build.clone(), &attempt)),
         Change::InsertMachine(things::machine(1)),
+        Change::InsertMachine(asleep),
         Change::AppendEntry(things::entry(&build, Category::Work, 1_234)),
     ]);
     world.call(anybody("/metrics")).await.problem(401);
@@ -61,6 +66,9 @@ async fn metrics_tell_how_things_stand() {
         "dormouse_queue_length 1",
         "dormouse_machines{state=\"idle\"} 1",
         "dormouse_machines{state=\"busy\"} 0",
+        "dormouse_machines{state=\"falling_asleep\"} 0",
+        "dormouse_machines{state=\"asleep\"} 1",
+        "dormouse_machines{state=\"waking\"} 0",
         "dormouse_spend_today_micro_usd{category=\"work\"} 1234",
         "# TYPE dormouse_builds gauge",
     ] {
