@@ -8,6 +8,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod budgets;
 mod cancel;
 mod capacity;
 mod catalogue;
@@ -21,6 +22,7 @@ mod launch;
 mod lifetime;
 mod loading;
 mod logs;
+mod market;
 mod money;
 mod quiet;
 mod replays;
@@ -31,6 +33,7 @@ mod schedule;
 mod sleep;
 mod slots;
 mod spot;
+mod standing;
 mod store;
 mod superseded;
 mod tidy;
