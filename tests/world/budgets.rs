@@ -51,8 +51,8 @@ fn approve(
     world.ask(async |desk| desk.approve(approval, "ada").await)
 }
 
-fn project(name: &str) -> Option<BudgetPart> {
-    Some(BudgetPart::Project(name.to_owned()))
+fn project(name: &str) -> BudgetPart {
+    BudgetPart::Project(name.to_owned())
 }
 
 /// What the ledger has, in millionths.
@@ -110,12 +110,12 @@ fn an_approval_is_for_one_project_or_for_each_of_them() {
         next.contains("dormouse budget approve money/team"),
         "{next}"
     );
-    approve(&world, "team", project("web"), 50_000).unwrap();
+    approve(&world, "team", Some(project("web")), 50_000).unwrap();
     world.until_word(web, "finished");
     assert_eq!(world.word(docs), "queued", "it is for web only");
-    let of = |world: &World, part: Option<BudgetPart>| {
+    let of = |world: &World, part: BudgetPart| {
         let reports = budgets(world).into_iter();
-        let its = reports.filter(|report| Some(&report.part) == part.as_ref());
+        let its = reports.filter(|report| report.part == part);
         its.map(|report| report.approved.micros())
             .collect::<Vec<_>>()
     };

@@ -44,7 +44,7 @@ async fn wish_all(desk: &FrontDesk, open: BuildId) -> Answers {
         .await;
     let applied = applied.err().map(|error| match error {
         ApplyError::Busy => DeskError::Busy(error.to_string()),
-        other => panic!("{other:?}"),
+        other @ (ApplyError::Invalid(_) | ApplyError::Store(_)) => panic!("{other:?}"),
     });
     let machine = MachineId::from_bits(1);
     vec![
