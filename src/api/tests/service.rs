@@ -1,5 +1,6 @@
 //! Health, metrics, the documentation page, and what every answer carries.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use axum::http::Method;
@@ -75,6 +76,30 @@ async fn metrics_tell_how_things_stand() {
         let text = reply.text();
         assert!(text.lines().any(|line| line == wanted), "{wanted}\n{text}");
     }
+}
+
+#[tokio::test]
+async fn the_page_on_metrics_has_what_is_served() {
+    let page = include_str!("../../../docs/metrics.md");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `dormouse_"));
+    let told: BTreeSet<&str> = rows
+        .filter_map(|row| Some(row.split_once('`')?.0))
+        .collect();
+    let reply = World::new().get("/metrics").await;
+    let lines = reply.text().lines();
+    let lines = lines.filter_map(|line| line.strip_prefix("# HELP dormouse_"));
+    let served: BTreeSet<&str> = lines
+        .filter_map(|line| Some(line.split_once(' ')?.0))
+        .collect();
+    assert!(served.len() >= 9, "{served:?}");
+    assert!(served.is_subset(&told), "{served:?}\n{told:?}");
+    // What only some processes count is not served here.
+    let counted = ["http_", "plan_", "budget_warnings", "ec2_"];
+    let is_derived = |name: &&&str| !counted.iter().any(|begin| name.starts_with(begin));
+    let derived: BTreeSet<&str> = told.iter().filter(is_derived).copied().collect();
+    assert_eq!(derived, served);
 }
 
 #[tokio::test]
