@@ -114,6 +114,43 @@ fn an_approval_is_sent_as_it_was_given_and_shows_the_budget() {
 }
 
 #[test]
+fn a_held_build_says_which_budget_it_waits_for_and_what_would_help() {
+    let summary = "It waits: budget \"team\" of policy \"default\" has $0.010000 of $20.000000 left \
+                   for its project, and it may cost up to $0.540000";
+    let approve = "dormouse budget approve default/team --amount 0.53 --for web";
+    let explanation = json!({
+        "build": views::BUILD, "state": "queued", "summary": summary, "images": [],
+        "next": "It is looked at again when builds end", "waits_for": "room in a budget",
+        "next_try": "2026-12-01T00:00:00.000000Z", "ahead": 0,
+        "remedies": [
+            { "effect": "gives it the money that it may cost at worst", "command": approve },
+            { "effect": "shows how budgets stand", "command": "dormouse budgets" },
+        ],
+    });
+    let answer = explanation.clone();
+    let fake = Fake::start(move |_, _| Answer::json(200, &answer));
+    let program = Program::at(&fake.url());
+    let ran = program.run(&["explain", views::BUILD]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for wanted in [summary, "room in a budget", "2026-12-01T00:00", approve] {
+        assert!(ran.text().contains(wanted), "{wanted}\n{}", ran.text());
+    }
+    let path = format!("/builds/{}/explain", views::BUILD);
+    assert_eq!(fake.seen().pop().unwrap().path, path);
+    // The command can be taken as it is.
+    let fake = Fake::start(|_, _| Answer::json(200, &two()));
+    let words: Vec<&str> = approve.split(' ').skip(1).collect();
+    assert_eq!(Program::at(&fake.url()).run(&words).code, Some(0));
+    let sent: Value = serde_json::from_str(&fake.seen()[0].body).unwrap();
+    assert_eq!(
+        (&sent["micro_usd"], &sent["part"]),
+        (&json!(530_000), &json!("web"))
+    );
+    let ran = program.run(&["explain", views::BUILD, "-o", "json"]);
+    assert_eq!(ran.json()["remedies"], explanation["remedies"]);
+}
+
+#[test]
 fn bad_input_is_told_before_anything_is_sent() {
     let fake = Fake::start(|_, _| Answer::problem(500, "x", "x"));
     let program = Program::at(&fake.url());

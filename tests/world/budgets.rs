@@ -127,6 +127,44 @@ fn an_approval_is_for_one_project_or_for_each_of_them() {
     assert_eq!(of(&world, project("docs")), [40_000]);
 }
 
+/// What `dormouse budget approve BUDGET --amount DOLLARS [--for PROJECT]` asks for.
+fn approved_by(command: &str) -> (&str, Option<BudgetPart>, i64) {
+    let words: Vec<&str> = command.split(' ').collect();
+    assert_eq!(words[..3], ["dormouse", "budget", "approve"]);
+    let after = |flag: &str| {
+        let place = words.iter().position(|word| *word == flag)?;
+        words.get(place + 1).copied()
+    };
+    let amount: Money = after("--amount").unwrap().parse().unwrap();
+    let budget = words[3].strip_prefix("money/").unwrap();
+    (budget, after("--for").map(project), amount.micros())
+}
+
+#[test]
+fn the_command_that_an_explanation_names_is_enough_for_a_held_build() {
+    for budget in [
+        "{ name: all, amount: $0.02, per: month, at_limit: hold }",
+        "{ name: all, amount: $0.02, per: day, at_limit: on_approval }",
+        "{ name: team, amount: $0.01, per: week, each: project }",
+    ] {
+        let world = world(budget);
+        let held = submit(&world, "web", "sleep 30s", "3h");
+        world.advance(secs(5));
+        assert_eq!(world.word(held), "queued", "{budget}");
+        let said = world.explain(held);
+        assert_eq!(said.waits_for.as_deref(), Some("room in a budget"));
+        let mut commands = said.remedies.iter().map(|remedy| remedy.command.as_str());
+        let command = commands.find(|command| command.contains("approve"));
+        let (name, part, amount) = approved_by(command.unwrap());
+        // It says what is missing, to the cent.
+        approve(&world, name, part.clone(), amount - 10_000).unwrap();
+        world.advance(secs(5));
+        assert_eq!(world.word(held), "queued", "{budget}: {said:#?}");
+        approve(&world, name, part, 10_000).unwrap();
+        world.until_word(held, "running");
+    }
+}
+
 #[test]
 fn an_approval_for_what_there_is_not_changes_nothing() {
     let world = world("{ name: team, amount: $0.01, per: day, each: project }");
