@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
+use super::fake_desk::RESTARTED;
 use super::things;
 use super::world::{Ask, World};
 use crate::api::view::{BudgetState, BudgetView, Page};
@@ -97,6 +98,17 @@ async fn an_approval_adds_to_the_budget_in_the_name_of_who_asked() {
     assert_eq!(who, "admin");
     assert_eq!(approval.amount, Money::from_micros(2_000_000));
     assert_eq!((approval.part, approval.reason.as_str()), (None, "release"));
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_approve_again_what_was_approved() {
+    let world = World::new();
+    let request = with(two_dollars("all"), "reason", RESTARTED);
+    let reply = world.call(Ask::post(APPROVALS).json(&request)).await;
+    let page: Page<BudgetView> = reply.json(200);
+    assert_eq!(page.items, []);
+    assert_eq!(world.desk.budgets.approved().len(), 1);
+    world.get("budgets").await.problem(503);
 }
 
 #[tokio::test]

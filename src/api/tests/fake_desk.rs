@@ -33,6 +33,9 @@ pub(super) const PANIC: &str = "panic";
 /// A document that the desk never comes back from.
 pub(super) const STUCK: &str = "stuck";
 
+/// A reason for more money after which the state is loaded anew.
+pub(super) const RESTARTED: &str = "restarted";
+
 /// The desk.
 #[derive(Debug)]
 pub(super) struct FakeDesk {
@@ -381,6 +384,9 @@ impl Desk for FakeDesk {
 
     async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError> {
         self.check_open()?;
+        if approval.reason == RESTARTED {
+            self.ready.store(false, Ordering::Relaxed);
+        }
         self.budgets.approve(approval, who)
     }
 
