@@ -1,5 +1,5 @@
 //! Numbers for `/metrics` that are derived from the state at the moment of asking. Labels are words
-//! of the model, so their number is bounded.
+//! of the model and names of what is declared, so their number is bounded.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use super::error::ApiError;
 use super::state::ApiState;
 use super::view::{BuildStateWord, MachineStateWord};
-use crate::model::{Category, Money, Span, Timestamp};
+use crate::books::BudgetReport;
+use crate::engine::DeskError;
+use crate::model::{BudgetPart, Category, Money, Span, Timestamp};
 use crate::store::{CostGroup, Tally};
 
 /// How things stand.
@@ -15,24 +17,47 @@ use crate::store::{CostGroup, Tally};
 pub(super) struct Gauges {
     ready: bool,
     builds: Tally,
-    machines: BTreeMap<&'static str, u32>,
+    /// None while the engine loads its state.
+    machines: Option<BTreeMap<&'static str, u32>>,
+    /// None while the engine loads its state.
+    budgets: Option<Vec<BudgetReport>>,
     spend_today: BTreeMap<Category, Money>,
     last_event: u64,
 }
 
 /// Asks how things stand.
 pub(super) async fn derive(state: &ApiState) -> Result<Gauges, ApiError> {
-    let mut machines = BTreeMap::new();
-    for machine in state.desk.machines().await? {
-        *machines.entry(machine.state.word()).or_default() += 1;
-    }
+    let machines = if_open(state.desk.machines().await)?.map(|machines| {
+        let mut by_state = BTreeMap::new();
+        for machine in machines {
+            *by_state.entry(machine.state.word()).or_default() += 1;
+        }
+        by_state
+    });
     Ok(Gauges {
         ready: state.desk.is_ready(),
         builds: state.store.open_builds().await?,
         machines,
+        budgets: if_open(state.desk.budgets_now().await)?,
         spend_today: spend_today(state).await?,
         last_event: state.store.last_event().await?,
     })
+}
+
+/// What the desk says, if it says anything now: a scrape must not fail because the engine loads its
+/// state, which is one of the things that it is for.
+fn if_open<T>(answer: Result<T, DeskError>) -> Result<Option<T>, ApiError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(DeskError::Busy(_)) => Ok(None),
+        Err(
+            error @ (DeskError::Invalid(_)
+            | DeskError::NotFound { .. }
+            | DeskError::Conflict(_)
+            | DeskError::Refused(_)
+            | DeskError::Store(_)),
+        ) => Err(error.into()),
+    }
 }
 
 /// What this day in UTC cost so far, by category.
@@ -61,11 +86,14 @@ const OPEN_BUILDS: [BuildStateWord; 4] = [
 ];
 
 /// States of machines that are not gone.
-const LIVE_MACHINES: [MachineStateWord; 5] = [
+const LIVE_MACHINES: [MachineStateWord; 8] = [
     MachineStateWord::Intended,
     MachineStateWord::Booting,
     MachineStateWord::Idle,
     MachineStateWord::Busy,
+    MachineStateWord::FallingAsleep,
+    MachineStateWord::Asleep,
+    MachineStateWord::Waking,
     MachineStateWord::Draining,
 ];
 
@@ -80,7 +108,8 @@ const CATEGORIES: [Category; 5] = [
 
 impl Gauges {
     /// Appends them in the text format of Prometheus. Every label value is always there, so that a
-    /// state which emptied shows as 0 and does not go stale.
+    /// state which emptied shows as 0 and does not go stale. What is not known while the engine loads
+    /// its state is left out rather than shown as 0.
     pub(super) fn write_to(&self, text: &mut String) {
         let builds = |word: BuildStateWord| self.builds.get(word.word()).copied().unwrap_or(0);
         gauge(
@@ -101,15 +130,17 @@ impl Gauges {
             "Builds that wait for a machine",
             [(None, builds(QUEUE))],
         );
-        gauge(
-            text,
-            "dormouse_machines",
-            "Machines that are not gone, by state",
-            LIVE_MACHINES.map(|word| {
-                let count = self.machines.get(word.word()).copied().unwrap_or(0);
-                (Some(("state", word.word())), count)
-            }),
-        );
+        if let Some(machines) = &self.machines {
+            gauge(
+                text,
+                "dormouse_machines",
+                "Machines that are not gone, by state",
+                LIVE_MACHINES.map(|word| {
+                    let count = machines.get(word.word()).copied().unwrap_or(0);
+                    (Some(("state", word.word())), count)
+                }),
+            );
+        }
         gauge(
             text,
             "dormouse_spend_today_micro_usd",
@@ -125,7 +156,73 @@ impl Gauges {
             "Number of the newest event",
             [(None, self.last_event)],
         );
+        write_budgets(text, self.budgets.as_deref().unwrap_or_default());
     }
+}
+
+/// How budgets stand in their present windows, in dollars.
+///
+/// Amounts of single builds and pipelines are not among them: each of those would be series of its
+/// own, without a bound to their number.
+fn write_budgets(text: &mut String, reports: &[BudgetReport]) {
+    /// One gauge: its name, what it says, and where its value is.
+    type Of = (&'static str, &'static str, fn(&BudgetReport) -> Money);
+    let gauges: [Of; 3] = [
+        (
+            "dormouse_budget_limit_dollars",
+            "Amount of a budget for its present window, with what was approved and rolled over",
+            |report| report.total,
+        ),
+        (
+            "dormouse_budget_spent_dollars",
+            "Money spent of a budget in its present window, time not yet billed included",
+            |report| report.spent,
+        ),
+        (
+            "dormouse_budget_committed_dollars",
+            "Money of a budget that running machines may still cost at worst",
+            |report| report.committed,
+        ),
+    ];
+    let labeled = reports.iter().filter_map(|r| Some((budget_labels(r)?, r)));
+    let labeled: Vec<(String, &BudgetReport)> = labeled.collect();
+    for (name, help, value) in gauges.iter().filter(|_| !labeled.is_empty()) {
+        // Writing to a String never fails.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, report) in &labeled {
+            let _ = writeln!(text, "{name}{{{labels}}} {}", dollars(value(report)));
+        }
+    }
+}
+
+/// Which budget, for what, in which time; none for one of a single build or pipeline.
+fn budget_labels(report: &BudgetReport) -> Option<String> {
+    let (scope, part) = match &report.part {
+        BudgetPart::All => ("all", ""),
+        BudgetPart::Project(name) => ("project", name.as_str()),
+        BudgetPart::Image(name) => ("image", name.as_str()),
+        BudgetPart::Pipeline(_) | BudgetPart::Build(_) => return None,
+    };
+    let labels = [
+        ("policy", report.policy.as_str()),
+        ("budget", &report.budget),
+        ("scope", scope),
+        ("part", part),
+        ("window", report.per.word()),
+    ];
+    let labels = labels.map(|(key, value)| format!("{key}=\"{}\"", escaped(value)));
+    Some(labels.join(","))
+}
+
+/// A label's value as the text format wants it.
+fn escaped(value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    value.replace('\n', "\\n")
+}
+
+/// An amount as a plain number of dollars, exact.
+fn dollars(money: Money) -> String {
+    money.to_string().replace('$', "")
 }
 
 /// One gauge with its values.

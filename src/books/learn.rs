@@ -23,6 +23,7 @@ use crate::store::PastAttempt;
 use super::books::Books;
 
 const DAY: i64 = 24 * 3_600 * 1_000_000;
+const DAY_SECS: u64 = 24 * 3_600;
 const HOUR: i64 = 3_600 * 1_000_000;
 
 /// What is learnt, and what it is needed for.
@@ -139,6 +140,7 @@ impl Books {
         machines.sort_by_key(|machine| (machine.boot.map(|boot| boot.at), machine.id));
         for machine in &machines {
             self.learn_boot(machine);
+            self.learn_spare_boot(machine);
         }
         machines.sort_by_key(|machine| (machine.since, machine.id));
         for machine in &machines {
@@ -147,6 +149,22 @@ impl Books {
         self.learn_attempts(&history.attempts);
         for machine in machines {
             self.note_idle(&machine);
+        }
+    }
+
+    /// Counts for the ceiling of the day what the boot of a machine cost that no build asked for.
+    fn learn_spare_boot(&mut self, machine: &Machine) {
+        let now = self.learning.now;
+        let Some(boot) = machine.boot.filter(|boot| !boot.was_asleep) else {
+            return;
+        };
+        let day = now.micros().div_euclid(DAY);
+        let begun = boot.at - boot.took;
+        let took = boot.at.since(begun.max(Timestamp::from_micros(day * DAY)));
+        if machine.launched_for.is_none() && took > Span::ZERO {
+            let image = self.learning.standby.entry(machine.image.clone());
+            let of_day = image.or_insert((day, Money::ZERO));
+            of_day.1 += machine.shape.price_usd_micro_per_hour.cost_of(took);
         }
     }
 
@@ -282,6 +300,9 @@ impl Books {
             return;
         }
         let day = entry.to.micros().div_euclid(DAY);
+        let begin = Timestamp::from_micros(day * DAY);
+        // One that began before midnight counts for its day with what came after.
+        let cost = ledger::between(entry, begin, begin + Span::from_secs(DAY_SECS));
         let image = self.learning.standby.entry(entry.image.clone());
         let of_day = image.or_insert((day, Money::ZERO));
         if of_day.0 != day {

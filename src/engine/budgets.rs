@@ -103,7 +103,7 @@ impl Engine {
         self.check_open()?;
         let now = self.parts.clock.now();
         let rows = self.parts.store.spent(now - RECENT).await?;
-        let mut books = self.books();
+        let mut books = self.open_books()?;
         let recent = books.totals(&rows);
         let reports = books.budget_reports(now).into_iter();
         let with_forecast = reports.map(|(place, part, mut report)| {

@@ -130,8 +130,10 @@ pub trait Desk: Send + Sync + std::fmt::Debug {
     async fn record_plan(&self) -> Result<RecordedPass, DeskError>;
     /// What the planner would do now.
     async fn plan(&self) -> Result<PlanReport, DeskError>;
-    /// How all budgets stand.
+    /// How all budgets stand, with forecasts, for which the ledger of a week is read.
     async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError>;
+    /// How all budgets stand, without forecasts; from memory, so it may be asked often.
+    async fn budgets_now(&self) -> Result<Vec<BudgetReport>, DeskError>;
     /// Adds to a budget's amount for its present window.
     async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError>;
     /// Why a build stands where it stands.

@@ -294,8 +294,11 @@ impl Engine {
         }
     }
 
-    /// Ends the epoch.
+    /// Ends the epoch. From this moment on clients are asked to come back: the books may be ahead of
+    /// the store.
     pub(super) fn fault(&self, fault: Fault) {
+        // Before the epoch is looked up: whichever it is, one that begins later is ready later.
+        self.set_ready(false);
         // A closed channel means that the epoch is ending already.
         let _ = self.epoch().faults.send(fault);
     }

@@ -16,7 +16,7 @@ use super::remedies::{self, remedy};
 impl Engine {
     pub(super) async fn explain_build(&self, id: BuildId) -> Result<Explanation, DeskError> {
         let now = self.parts.clock.now();
-        if let Some(explanation) = self.explain_open(id, now) {
+        if let Some(explanation) = self.explain_open(id, now)? {
             return Ok(explanation);
         }
         let build = self
@@ -48,12 +48,15 @@ impl Engine {
             remedies: vec![remedy("queues it again", again)],
             ..Said::default()
         };
-        Ok(said.about(&self.books(), &build, None))
+        let books = self.open_books()?;
+        Ok(said.about(&books, &build, None))
     }
 
-    fn explain_open(&self, id: BuildId, now: Timestamp) -> Option<Explanation> {
-        let books = self.books();
-        let build = books.builds.get(&id)?;
+    fn explain_open(&self, id: BuildId, now: Timestamp) -> Result<Option<Explanation>, DeskError> {
+        let books = self.open_books()?;
+        let Some(build) = books.builds.get(&id) else {
+            return Ok(None);
+        };
         let mut chances = None;
         let mut said = match &build.state {
             BuildState::Waiting => waiting(&books, build),
@@ -73,7 +76,7 @@ impl Engine {
                 ),
             )),
             // Not in the books.
-            BuildState::Finished { .. } => return None,
+            BuildState::Finished { .. } => return Ok(None),
         };
         if let Some(cancel) = &build.cancel {
             said.summary = format!("{} Its end was asked for: {}.", said.summary, cancel.reason);
@@ -81,7 +84,7 @@ impl Engine {
             let command = format!("dormouse cancel {id}");
             said.remedies.push(remedy("gives it up", command));
         }
-        Some(said.about(&books, build, chances.as_ref()))
+        Ok(Some(said.about(&books, build, chances.as_ref())))
     }
 }
 

@@ -122,11 +122,11 @@ impl Desk for FrontDesk {
     }
 
     async fn image_health(&self, name: &str) -> Result<Option<ImageHealth>, DeskError> {
-        Ok(self.engine.books().image_health(name))
+        Ok(self.engine.open_books()?.image_health(name))
     }
 
     async fn images(&self) -> Result<Vec<Image>, DeskError> {
-        let books = self.engine.books();
+        let books = self.engine.open_books()?;
         let mut images = Vec::new();
         for image in books.current_images() {
             images.push(Image::clone(image));
@@ -136,7 +136,8 @@ impl Desk for FrontDesk {
     }
 
     async fn policies(&self) -> Result<Vec<Policy>, DeskError> {
-        Ok(self.engine.books().policies.values().cloned().collect())
+        let books = self.engine.open_books()?;
+        Ok(books.policies.values().cloned().collect())
     }
 
     async fn verify_image(&self, name: &str, who: &str) -> Result<Accepted, DeskError> {
@@ -148,7 +149,8 @@ impl Desk for FrontDesk {
     }
 
     async fn machines(&self) -> Result<Vec<Machine>, DeskError> {
-        Ok(self.engine.books().machines.values().cloned().collect())
+        let books = self.engine.open_books()?;
+        Ok(books.machines.values().cloned().collect())
     }
 
     async fn end_machine(&self, id: MachineId, who: &str) -> Result<Machine, DeskError> {
@@ -156,7 +158,7 @@ impl Desk for FrontDesk {
     }
 
     async fn price_sources(&self) -> Result<BTreeMap<String, String>, DeskError> {
-        let books = self.engine.books();
+        let books = self.engine.open_books()?;
         let sources = books.current_images().filter_map(|image| {
             let resolution = books.capacity.resolution(image)?;
             Some((image.name.clone(), resolution.prices.clone()))
@@ -165,9 +167,8 @@ impl Desk for FrontDesk {
     }
 
     async fn record_plan(&self) -> Result<RecordedPass, DeskError> {
-        self.engine.check_open()?;
         let now = self.engine.parts.clock.now();
-        let snapshot = self.engine.books().snapshot.clone();
+        let snapshot = self.engine.open_books()?.snapshot.clone();
         let mut ids = Vec::new();
         let plan = planner::plan(&snapshot, now, &mut || {
             let id = self.engine.parts.ids.bits(now);
@@ -178,9 +179,8 @@ impl Desk for FrontDesk {
     }
 
     async fn plan(&self) -> Result<PlanReport, DeskError> {
-        self.engine.check_open()?;
         let now = self.engine.parts.clock.now();
-        let books = self.engine.books();
+        let books = self.engine.open_books()?;
         let mut fresh = || self.engine.parts.ids.bits(now);
         let plan = planner::plan(&books.snapshot, now, &mut fresh);
         Ok(planner::render(&books.snapshot, &plan, now))
@@ -188,6 +188,12 @@ impl Desk for FrontDesk {
 
     async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError> {
         self.engine.budget_reports().await
+    }
+
+    async fn budgets_now(&self) -> Result<Vec<BudgetReport>, DeskError> {
+        let now = self.engine.parts.clock.now();
+        let reports = self.engine.open_books()?.budget_reports(now);
+        Ok(reports.into_iter().map(|(_, _, report)| report).collect())
     }
 
     async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError> {

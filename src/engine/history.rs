@@ -48,8 +48,8 @@ impl Engine {
         })
     }
 
-    /// What machines cost today for standing by. Boots that no build caused are not told apart there,
-    /// so those of before a restart do not count against a ceiling.
+    /// What idle machines cost today. Stretches that began yesterday are not among them: there is one
+    /// at most for each machine.
     async fn standby_today(&self, now: Timestamp) -> Result<BTreeMap<String, Money>, StoreError> {
         let day = now.micros().div_euclid(DAY_MICROS) * DAY_MICROS;
         let from = Timestamp::from_micros(day);

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::MutexGuard;
 
 use sha2::{Digest, Sha256};
 
-use crate::books::{insert, row, supersede};
+use crate::books::{Books, insert, row, supersede};
 use crate::matching::{self, Matches};
 use crate::model::{
     Build, BuildId, BuildResult, BuildState, Pipeline, PipelineId, Requirements, Timestamp,
@@ -44,6 +45,16 @@ impl Engine {
                 "the orchestrator is loading its state".to_owned(),
             ))
         }
+    }
+
+    /// The books, for whoever answers a client from them; refused as by [`Self::check_open`].
+    ///
+    /// Looked at under their lock: the books are exchanged under it before the engine counts as
+    /// running, so what is handed out is never empty or half loaded.
+    pub(super) fn open_books(&self) -> Result<MutexGuard<'_, Books>, DeskError> {
+        let books = self.books();
+        self.check_open()?;
+        Ok(books)
     }
 
     pub(super) async fn submit_document(
@@ -97,7 +108,7 @@ impl Engine {
         let limits = &self.parts.settings.pipeline_limits;
         let draft =
             spec::parse_pipeline(&submission.document, limits).map_err(DeskError::Invalid)?;
-        let problems = self.unsatisfiable(&draft);
+        let problems = self.unsatisfiable(&draft)?;
         if !problems.is_empty() {
             return Err(DeskError::Invalid(problems));
         }
@@ -121,8 +132,8 @@ impl Engine {
     }
 
     /// Builds that no image of the catalogue can build, each with the nearest images and what fails.
-    fn unsatisfiable(&self, draft: &PipelineDraft) -> Vec<Problem> {
-        let books = self.books();
+    fn unsatisfiable(&self, draft: &PipelineDraft) -> Result<Vec<Problem>, DeskError> {
+        let books = self.open_books()?;
         let mut known: BTreeMap<(&Requirements, Option<&str>), Option<String>> = BTreeMap::new();
         let mut problems = Vec::new();
         for build in &draft.builds {
@@ -141,12 +152,12 @@ impl Engine {
                 });
             }
         }
-        problems
+        Ok(problems)
     }
 
     /// Refuses a pipeline for which there is no room in memory.
     pub(super) fn check_room(&self, new: &NewPipeline) -> Result<(), DeskError> {
-        let open = self.books().builds.len();
+        let open = self.open_books()?.builds.len();
         if open + new.builds.len() > MAX_OPEN_BUILDS {
             return Err(DeskError::Busy(format!(
                 "{open} builds are open already, and at most {MAX_OPEN_BUILDS} may be"

@@ -28,7 +28,7 @@ impl Engine {
         self.check_room(&new)?;
         let now = self.parts.clock.now();
         let (pipeline, builds) = self.rows(new, now);
-        let mut books = self.books().clone();
+        let mut books = self.open_books()?.clone();
         let mut draft = Draft::new(&mut books, now);
         draft.books.look_ahead(now);
         insert(&mut draft, pipeline, builds.clone());

@@ -26,9 +26,8 @@ const VERIFIES: &str = "verifies";
 impl Engine {
     /// Queues the verification of an image.
     pub(super) async fn verify(&self, name: &str, who: &str) -> Result<Accepted, DeskError> {
-        self.check_open()?;
         let image = self
-            .books()
+            .open_books()?
             .image(name)
             .cloned()
             .ok_or_else(|| not_found("image", name))?;

@@ -56,19 +56,19 @@ fn hour(local: &Zoned, at: Timestamp) -> Option<Window> {
 }
 
 /// What of an entry falls between two moments: its money in proportion to its time. The parts of
-/// adjoining stretches add up to the whole exactly.
+/// adjoining stretches add up to the whole exactly. One that takes no time counts where it begins.
 pub fn between(entry: &Entry, from: Timestamp, to: Timestamp) -> Money {
     before(entry, to) - before(entry, from)
 }
 
 fn before(entry: &Entry, at: Timestamp) -> Money {
     let whole = i128::from(entry.to.since(entry.from).micros());
-    if at >= entry.to {
-        return entry.amount;
-    }
     let part = i128::from(at.since(entry.from).micros());
-    if whole == 0 || part == 0 {
+    if part == 0 {
         return Money::ZERO;
+    }
+    if whole == 0 || at >= entry.to {
+        return entry.amount;
     }
     let part = i128::from(entry.amount.micros()) * part / whole;
     Money::from_micros(i64::try_from(part).unwrap_or(i64::MAX))
@@ -132,10 +132,8 @@ mod tests {
         assert!(!is_time_zone("Europe/Atlantis"));
     }
 
-    #[test]
-    fn parts_of_an_entry_add_up() {
-        let (from, to) = (time("2026-11-22T23:00:00Z"), time("2026-11-23T02:00:00Z"));
-        let entry = Entry {
+    fn entry(from: Timestamp, to: Timestamp) -> Entry {
+        Entry {
             machine: MachineId::from_bits(1),
             image: "debian".to_owned(),
             build: None,
@@ -146,13 +144,35 @@ mod tests {
             from,
             to,
             amount: Money::from_micros(1_000_000),
-        };
+        }
+    }
+
+    #[test]
+    fn parts_of_an_entry_add_up() {
+        let (from, to) = (time("2026-11-22T23:00:00Z"), time("2026-11-23T02:00:00Z"));
+        let entry = entry(from, to);
         let midnight = time("2026-11-23T00:00:00Z");
         let early = between(&entry, time("2026-11-22T00:00:00Z"), midnight);
         let late = between(&entry, midnight, time("2026-11-24T00:00:00Z"));
         assert_eq!(early, Money::from_micros(333_333));
         assert_eq!(early + late, entry.amount);
         assert_eq!(between(&entry, to, to + Span::from_secs(9)), Money::ZERO);
+    }
+
+    #[test]
+    fn an_entry_that_takes_no_time_is_in_the_window_that_it_begins() {
+        let midnight = time("2026-11-23T00:00:00Z");
+        let day = Span::from_secs(86_400);
+        // Paid for and not used; or the clock stepped back.
+        for to in [midnight, midnight - Span::from_secs(1)] {
+            let entry = entry(midnight, to);
+            assert_eq!(between(&entry, midnight - day, midnight), Money::ZERO);
+            assert_eq!(between(&entry, midnight, midnight + day), entry.amount);
+            assert_eq!(
+                between(&entry, midnight + day, midnight + day + day),
+                Money::ZERO
+            );
+        }
     }
 
     #[test]

@@ -193,11 +193,12 @@ fn check_machine(world: &World, machine: &Machine, lives: &[(MachineId, Life)]) 
     );
 }
 
-/// What it cost is its price for its time; nothing if it was never launched, and less while it slept.
+/// What it cost is its price for its time, by whole pieces where it is billed so; nothing if it was never launched, and less while it slept.
 fn check_price(world: &World, machine: &Machine, life: Option<&Life>, events: &[Event]) {
     let id = machine.id;
     let span = machine.billed_until.since(machine.created_at);
-    let cost = machine.shape.price_usd_micro_per_hour.cost_of(span);
+    let paid = machine.billing.paid(span);
+    let cost = machine.shape.price_usd_micro_per_hour.cost_of(paid);
     let Some(life) = life.filter(|_| world.has_fleet) else {
         let cost = if world.has_fleet { Money::ZERO } else { cost };
         assert_eq!(machine.billed, cost, "{id}: billed and price: {events:#?}");

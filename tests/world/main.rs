@@ -8,6 +8,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod budgets;
 mod cancel;
 mod capacity;
 mod catalogue;
@@ -19,7 +20,9 @@ mod idle;
 mod invariants;
 mod launch;
 mod lifetime;
+mod loading;
 mod logs;
+mod market;
 mod money;
 mod quiet;
 mod replays;
@@ -30,6 +33,7 @@ mod schedule;
 mod sleep;
 mod slots;
 mod spot;
+mod standing;
 mod store;
 mod superseded;
 mod tidy;

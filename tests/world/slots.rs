@@ -1,10 +1,10 @@
 //! Several builds side by side on one machine.
 
 use dormouse::model::BuildResult::{Canceled, Success};
-use dormouse::model::{BuildId, Category, MachineId};
+use dormouse::model::{BuildId, Category, Left, MachineId, Reason};
 use dormouse::store::Store;
 
-use super::world::{World, secs};
+use super::world::{World, secs, why_ended};
 
 /// A machine of it takes four builds, if a policy says so, too.
 const SHARED: &str = "
@@ -195,6 +195,42 @@ fn a_machine_that_failed_one_build_ends_after_the_others() {
     world.until("the machine is gone", secs(60), |world| {
         world.machines().iter().all(|m| m.id != machine)
     });
+}
+
+#[test]
+fn a_machine_that_one_build_left_unclean_takes_no_more_and_lets_the_others_end() {
+    for restarts in [false, true] {
+        let mut world = world();
+        let submitted = world.submit(
+            "
+name: burst
+builds:
+  messy: { requires: { sh: true }, steps: [litter 3] }
+  other: { requires: { sh: true }, steps: [\"echo one\\nsleep 120s\\necho two\"] }
+",
+        );
+        let [messy, other] = ["messy", "other"].map(|name| submitted.id(name));
+        world.until_word(messy, "finished");
+        world.advance(secs(1));
+        let machine = machines_of(&world, &[messy])[0];
+        assert_eq!(machines_of(&world, &[other]), [machine]);
+        assert_eq!(world.word(other), "running");
+        if restarts {
+            world.kill_and_restart();
+        }
+        let later = world.submit_one("sh: true", "echo later");
+        world.until_word(later, "finished");
+        assert_ne!(machines_of(&world, &[later]), [machine]);
+        assert_eq!(world.word(other), "running");
+        world.until_word(other, "finished");
+        all_succeed(&world, &[messy, other, later], 1);
+        assert_eq!(world.log(other), "one\ntwo\n");
+        world.until("the machine is gone", secs(60), |world| {
+            world.machines().iter().all(|m| m.id != machine)
+        });
+        let unclean = Reason::Unclean(Left::Processes(3));
+        assert_eq!(why_ended(&world.machine(machine)), Some(unclean));
+    }
 }
 
 #[test]

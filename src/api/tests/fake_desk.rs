@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
+use super::fake_budgets::FakeBudgets;
 use super::fake_store::FakeStore;
 use super::things;
 use crate::books::{Applied, Approval, BudgetReport, ImageHealth, ShapeHealth, VersionHealth};
 use crate::engine::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
 use crate::model::{
-    AtLimit, BudgetPart, Build, BuildId, BuildResult, Cancel, Change, Image, ImageState, Machine,
-    MachineId, MachineState, Money, Period, Pipeline, PipelineId, Policy, Rate, Reason, Span,
-    Timestamp, Token, TokenId, TokenRole,
+    Build, BuildId, BuildResult, Cancel, Change, Image, ImageState, Machine, MachineId,
+    MachineState, Money, Pipeline, PipelineId, Policy, Rate, Reason, Span, Timestamp, Token,
+    TokenId, TokenRole,
 };
 use crate::planner::{
     Explanation, ImageVerdict, Plan, PlanReport, Quote, QuotedBuild, RecordedPass, Snapshot,
@@ -32,12 +33,16 @@ pub(super) const PANIC: &str = "panic";
 /// A document that the desk never comes back from.
 pub(super) const STUCK: &str = "stuck";
 
+/// A reason for more money after which the state is loaded anew.
+pub(super) const RESTARTED: &str = "restarted";
+
 /// The desk.
 #[derive(Debug)]
 pub(super) struct FakeDesk {
     store: Arc<FakeStore>,
     next_id: AtomicU64,
     pub(super) ready: AtomicBool,
+    pub(super) budgets: FakeBudgets,
 }
 
 pub(super) fn problem(line: u32, message: &str) -> Problem {
@@ -62,11 +67,21 @@ impl FakeDesk {
             store,
             next_id: AtomicU64::new(1_000),
             ready: AtomicBool::new(true),
+            budgets: FakeBudgets::default(),
         }
     }
 
     fn fresh(&self) -> u128 {
         u128::from(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// As the engine does it while it loads its state.
+    fn check_open(&self) -> Result<(), DeskError> {
+        if self.is_ready() {
+            Ok(())
+        } else {
+            Err(DeskError::Busy("the state is being loaded".to_owned()))
+        }
     }
 
     fn queue(&self, name: &str, who: &str, key: Option<(String, String)>) -> Accepted {
@@ -249,6 +264,7 @@ impl Desk for FakeDesk {
     }
 
     async fn image_health(&self, name: &str) -> Result<Option<ImageHealth>, DeskError> {
+        self.check_open()?;
         let images = self.images().await?;
         let image = images.into_iter().find(|image| image.name == name);
         Ok(image.map(|image| ImageHealth {
@@ -272,12 +288,14 @@ impl Desk for FakeDesk {
     }
 
     async fn images(&self) -> Result<Vec<Image>, DeskError> {
+        self.check_open()?;
         let mut images = self.store.images_now();
         images.retain(|image| image.state == ImageState::Active);
         Ok(images)
     }
 
     async fn policies(&self) -> Result<Vec<Policy>, DeskError> {
+        self.check_open()?;
         Ok(self.store.policies(None).await?)
     }
 
@@ -304,6 +322,7 @@ impl Desk for FakeDesk {
     }
 
     async fn machines(&self) -> Result<Vec<Machine>, DeskError> {
+        self.check_open()?;
         let page = crate::store::Page {
             before: None,
             limit: 1_000,
@@ -327,16 +346,19 @@ impl Desk for FakeDesk {
     }
 
     async fn price_sources(&self) -> Result<BTreeMap<String, String>, DeskError> {
+        self.check_open()?;
         let source = "AWS price list of 2026-11-20".to_owned();
         Ok(BTreeMap::from([("debian-12".to_owned(), source)]))
     }
 
     async fn record_plan(&self) -> Result<RecordedPass, DeskError> {
+        self.check_open()?;
         let nothing = (Snapshot::default(), Plan::default());
         Ok(RecordedPass::new(&nothing.0, things::NOW, &[], &nothing.1))
     }
 
     async fn plan(&self) -> Result<PlanReport, DeskError> {
+        self.check_open()?;
         Ok(PlanReport {
             at: things::NOW,
             actions: vec!["launch debian-12 on t3.medium for test (3.12)".to_owned()],
@@ -352,33 +374,24 @@ impl Desk for FakeDesk {
     }
 
     async fn budgets(&self) -> Result<Vec<BudgetReport>, DeskError> {
-        Ok(vec![BudgetReport {
-            policy: "default".to_owned(),
-            budget: "monthly".to_owned(),
-            part: BudgetPart::Project("web".to_owned()),
-            per: Period::Month,
-            window: None,
-            total: Money::from_micros(20_000_000),
-            approved: Money::ZERO,
-            spent: Money::from_micros(17_000_000),
-            committed: Money::from_micros(4_000_000),
-            at_limit: AtLimit::Hold,
-            forecast: Some(Money::from_micros(31_000_000)),
-            warn_at_percent: 80,
-        }])
+        self.check_open()?;
+        Ok(self.budgets.reports())
     }
 
-    async fn approve(&self, approval: Approval, _who: &str) -> Result<(), DeskError> {
-        if approval.budget == "monthly" {
-            return Ok(());
+    async fn budgets_now(&self) -> Result<Vec<BudgetReport>, DeskError> {
+        self.budgets().await
+    }
+
+    async fn approve(&self, approval: Approval, who: &str) -> Result<(), DeskError> {
+        self.check_open()?;
+        if approval.reason == RESTARTED {
+            self.ready.store(false, Ordering::Relaxed);
         }
-        Err(DeskError::NotFound {
-            what: "budget",
-            id: format!("{}/{}", approval.policy, approval.budget),
-        })
+        self.budgets.approve(approval, who)
     }
 
     async fn explain(&self, id: BuildId) -> Result<Explanation, DeskError> {
+        self.check_open()?;
         let build = self.build(id)?;
         Ok(Explanation {
             build: id,

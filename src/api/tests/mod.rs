@@ -1,9 +1,11 @@
 //! Every route through the router itself, on a store, a desk and logs in memory.
 
 mod access;
+mod budgets;
 mod builds;
 mod catalogue;
 mod events;
+mod fake_budgets;
 mod fake_desk;
 mod fake_logs;
 mod fake_store;

@@ -1,5 +1,6 @@
 //! Health, metrics, the documentation page, and what every answer carries.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use axum::http::Method;
@@ -8,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use super::things;
 use super::world::{Ask, World};
 use crate::api::view::{Health, Readiness};
-use crate::model::{Category, Change, PipelineId};
+use crate::model::{Category, Change, InstanceId, MachineState, PipelineId};
 
 fn anybody(path: &str) -> Ask {
     Ask::new(Method::GET, path)
@@ -42,10 +43,15 @@ async fn metrics_tell_how_things_stand() {
     let world = World::new();
     let build = things::build(1, PipelineId::from_bits(1));
     let attempt = things::attempt(1, build.id, 1);
+    let mut asleep = things::machine(2);
+    asleep.state = MachineState::Asleep {
+        instance: InstanceId("i-asleep".to_owned()),
+    };
     world.store.put([
         Change::InsertBuild(things::build(2, PipelineId::from_bits(1))),
         Change::InsertBuild(things::running(build.clone(), &attempt)),
         Change::InsertMachine(things::machine(1)),
+        Change::InsertMachine(asleep),
         Change::AppendEntry(things::entry(&build, Category::Work, 1_234)),
     ]);
     world.call(anybody("/metrics")).await.problem(401);
@@ -61,12 +67,39 @@ async fn metrics_tell_how_things_stand() {
         "dormouse_queue_length 1",
         "dormouse_machines{state=\"idle\"} 1",
         "dormouse_machines{state=\"busy\"} 0",
+        "dormouse_machines{state=\"falling_asleep\"} 0",
+        "dormouse_machines{state=\"asleep\"} 1",
+        "dormouse_machines{state=\"waking\"} 0",
         "dormouse_spend_today_micro_usd{category=\"work\"} 1234",
         "# TYPE dormouse_builds gauge",
     ] {
         let text = reply.text();
         assert!(text.lines().any(|line| line == wanted), "{wanted}\n{text}");
     }
+}
+
+#[tokio::test]
+async fn the_page_on_metrics_has_what_is_served() {
+    let page = include_str!("../../../docs/metrics.md");
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `dormouse_"));
+    let told: BTreeSet<&str> = rows
+        .filter_map(|row| Some(row.split_once('`')?.0))
+        .collect();
+    let reply = World::new().get("/metrics").await;
+    let lines = reply.text().lines();
+    let lines = lines.filter_map(|line| line.strip_prefix("# HELP dormouse_"));
+    let served: BTreeSet<&str> = lines
+        .filter_map(|line| Some(line.split_once(' ')?.0))
+        .collect();
+    assert!(served.len() >= 9, "{served:?}");
+    assert!(served.is_subset(&told), "{served:?}\n{told:?}");
+    // What only some processes count is not served here.
+    let counted = ["http_", "plan_", "budget_warnings", "ec2_"];
+    let is_derived = |name: &&&str| !counted.iter().any(|begin| name.starts_with(begin));
+    let derived: BTreeSet<&str> = told.iter().filter(is_derived).copied().collect();
+    assert_eq!(derived, served);
 }
 
 #[tokio::test]

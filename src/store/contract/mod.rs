@@ -3,6 +3,7 @@
 //! An engine joins with a [`Fixture`] and one line, `contract_tests!(ItsFixture);`. `memory` is the
 //! naive model that the properties compare with; it goes through the suite like an engine.
 
+mod budgets;
 mod costs;
 mod lists;
 mod memory;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 
 use super::Store;
 
+pub(in crate::store) use budgets::*;
 pub(in crate::store) use costs::*;
 pub(in crate::store) use lists::*;
 pub(in crate::store) use properties::*;
@@ -70,6 +72,11 @@ macro_rules! contract_tests {
             costs_add_up_in_every_group
             costs_respect_the_stretch_to_the_microsecond
             the_dearest_groups_come_first
+
+            nothing_is_spent_of_an_empty_ledger
+            what_is_spent_is_told_apart_by_whose_it_is
+            spending_is_cut_where_a_window_begins
+            budget_notes_are_kept_in_the_order_of_their_time
 
             random_lists_do_what_the_model_does
             random_concurrent_lists_do_what_the_model_does
