@@ -182,7 +182,11 @@ impl<'a> Draft<'a> {
         next: BuildState,
         message: String,
     ) -> Result<bool, IllegalTransition> {
+        let was = self.books.builds.get(&id).map(|build| &build.state);
         let kind = match &next {
+            BuildState::Bound { .. } if matches!(was, Some(BuildState::Bound { .. })) => {
+                EventKind::BuildMoved
+            }
             BuildState::Waiting | BuildState::Queued { .. } => EventKind::BuildQueued,
             BuildState::Bound { .. } => EventKind::BuildBound,
             BuildState::Running { .. } => EventKind::BuildStarted,

@@ -28,6 +28,8 @@ pub enum EventKind {
     BuildQueued,
     /// A build got a machine.
     BuildBound,
+    /// A build got another machine, for that one was up before the first.
+    BuildMoved,
     /// A build's first step began.
     BuildStarted,
     /// An end was asked for.
@@ -67,6 +69,7 @@ impl EventKind {
             Self::PipelineSubmitted => "pipeline_submitted",
             Self::BuildQueued => "build_queued",
             Self::BuildBound => "build_bound",
+            Self::BuildMoved => "build_moved",
             Self::BuildStarted => "build_started",
             Self::BuildCancelAsked => "build_cancel_asked",
             Self::BuildFinished => "build_finished",

@@ -261,6 +261,9 @@ type Joining = fn(
     &mut dyn FnMut(&MachineView) -> bool,
 ) -> Option<(MachineId, MachineView)>;
 
+/// A machine, with its key in the pool.
+type Found<'a, T> = ((T, MachineId), &'a MachineView);
+
 /// The search for a build's place.
 pub(super) struct Search<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -299,14 +302,15 @@ impl<'a> Search<'a> {
                 self.blocked_by(shut.why(candidate.image));
                 continue;
             }
-            let (found, refused) = self.find(room, machines.of(candidate.image).copied());
-            if let Some((key, machine)) = found {
-                machines.remove(candidate.image, &key);
-                let place = Place::on(self.class, self.build, machine);
-                room.take(self.snapshot, self.now, &place);
-                return Some(key.1);
+            match self.find(room, machines.of(candidate.image).copied()) {
+                Ok((key, machine)) => {
+                    machines.remove(candidate.image, &key);
+                    let place = Place::on(self.class, self.build, machine);
+                    room.take(self.snapshot, self.now, &place);
+                    return Some(key.1);
+                }
+                Err(refused) => self.closed(candidate.image, refused, shut),
             }
-            self.closed(candidate.image, refused, shut);
         }
         None
     }
@@ -350,7 +354,7 @@ impl<'a> Search<'a> {
         &self,
         room: &Room,
         machines: impl Iterator<Item = (T, MachineId)>,
-    ) -> (Option<((T, MachineId), &'a MachineView)>, Option<Blocked>) {
+    ) -> Result<Found<'a, T>, Option<Blocked>> {
         let mut refused = None;
         for key in machines {
             let machine = self.snapshot.machines.get(&key.1);
@@ -359,7 +363,7 @@ impl<'a> Search<'a> {
             };
             let place = Place::on(self.class, self.build, machine);
             match room.refuses(self.snapshot, self.now, &place) {
-                None => return (Some((key, machine)), None),
+                None => return Ok((key, machine)),
                 Some(why) => {
                     refused = Some(match refused {
                         Some(known) => sooner(known, why),
@@ -368,7 +372,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        (None, refused)
+        Err(refused)
     }
 
     /// Nothing of an image will do: not now, and not in this pass for any build of the kind, unless
