@@ -43,9 +43,10 @@ pub use quote::{
 };
 pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
-    Explanation, ImageVerdict, MachineCost, MachineReport, PlanReport, Remedy, ShapeVerdict,
-    WaitingReport, blocked_words, render,
+    AttemptReport, Explanation, ImageVerdict, MachineCost, MachineReport, PlanReport, Remedy,
+    ShapeVerdict, WaitingReport, blocked_words, render,
 };
+pub use rest::Minds;
 pub use share::{Flow, MOST_PRIORITY, Shares};
 pub use snapshot::{
     BoundView, Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Meter, OfferingView,
@@ -54,10 +55,6 @@ pub use snapshot::{
 
 pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};
 
-#[cfg(test)]
-mod explain_tests;
-#[cfg(test)]
-mod limit_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Blocked {
             | Self::Tidying(_, until) => Some(*until),
             Self::Limit(reached) => reached.until,
             Self::Budget(no_room) => no_room.until,
-            Self::NoImage | Self::Unresolved(_) => None,
+            Self::NoImage | Self::Unresolved(_) | Self::NotSold(..) => None,
         }
     }
 }
@@ -532,7 +532,10 @@ impl Search<'_> {
         }
         Err(match opens_at {
             Some(until) => Blocked::Dry(index, until),
-            None => Blocked::Unresolved(index),
+            None => match markets(self.class, image).last() {
+                Some(market) if !image.offerings.is_empty() => Blocked::NotSold(index, market),
+                Some(_) | None => Blocked::Unresolved(index),
+            },
         })
     }
 }

@@ -1,12 +1,6 @@
 //! What is said of images, offerings and machines: a case per rule, and that it agrees with the plan.
 
-use proptest::prelude::*;
-
-use super::tests::{
-    LARGE, NOW, SMALL, any_snapshot, class, house, idle_for, machine, offering, planned, queue,
-};
 use super::*;
-use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, Reason, Span, Timestamp};
 
 const LATER: Timestamp = Timestamp::from_micros(NOW.micros() + 60_000_000);
 
@@ -189,10 +183,10 @@ fn candidates_come_in_the_order_in_which_they_are_tried() {
     let mut snapshot = house();
     let both = class(&mut snapshot, 0, &[LARGE, SMALL]);
     let build = queue(&mut snapshot, both, 1, 0);
-    let chances = look(&snapshot, build);
-    let images = chances.images.iter().map(|image| image.image);
+    let images = look(&snapshot, build).images;
+    let images = images.iter().map(|image| image.image);
     assert_eq!(images.collect::<Vec<_>>(), [SMALL, LARGE]);
-    assert_eq!(super::chances(&snapshot, BuildId::from_bits(9), NOW), None);
+    assert_eq!(chances(&snapshot, BuildId::from_bits(9), NOW), None);
 }
 
 proptest! {
