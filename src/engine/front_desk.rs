@@ -86,7 +86,7 @@ impl Desk for FrontDesk {
     }
 
     async fn quote(&self, submission: Submission) -> Result<Quote, DeskError> {
-        self.engine.quote_document(submission)
+        self.engine.quote_document(submission).await
     }
 
     async fn cancel_build(&self, id: BuildId, who: &str) -> Result<Build, DeskError> {

@@ -39,7 +39,7 @@ pub use explain::{
 pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
 pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
 pub use quote::{
-    Estimate, Given, Job, JobEstimate, Kind, Quote, QuotedBuild, Spread, Work, estimate,
+    Estimate, Given, Job, JobEstimate, Kind, Quote, QuotedBuild, Retries, Spread, Work, estimate,
 };
 pub use replay::{RecordedPass, Replay, replay};
 pub use report::{

@@ -8,9 +8,9 @@ use super::select::is_like;
 use super::write::is_of;
 use super::*;
 use crate::model::{
-    AtLimit, Budget, BudgetEach, IdleTimeout, MarketChoice, Money, OnDemandWhen, Period, Policy,
-    PolicySpec, Quarantine, Rate, RestAt, Reuse, SleepKind, Span, Superseded, Timestamp, Warm,
-    WarmWindow,
+    AtLimit, Budget, BudgetEach, IdleTimeout, Market, MarketChoice, Money, OnDemandWhen, Period,
+    Policy, PolicySpec, Quarantine, Rate, RestAt, Reuse, SleepKind, Span, Superseded, Timestamp,
+    Warm, WarmWindow,
 };
 
 fn named(name: &str, spec: PolicySpec) -> Policy {
@@ -258,16 +258,15 @@ fn what_nobody_sells_is_told_of_with_the_policy_that_asks_for_it() {
         named("gpu", fallback),
         named("web", project),
     ];
-    let sold = |image: &str, markets: &[crate::model::Market]| Sold {
+    let sold = |image: &str, markets: &[Market]| Sold {
         image: image.to_owned(),
         provider: "local".to_owned(),
         markets: markets.to_vec(),
     };
-    use crate::model::Market::{OnDemand, Spot};
     let images = [
-        sold("debian", &[OnDemand]),
-        sold("both", &[OnDemand, Spot]),
-        sold("gpu", &[OnDemand]),
+        sold("debian", &[Market::OnDemand]),
+        sold("both", &[Market::OnDemand, Market::Spot]),
+        sold("gpu", &[Market::OnDemand]),
         sold("not-known-yet", &[]),
     ];
     let found = unsold(&policies, &images);
@@ -288,7 +287,7 @@ fn what_nobody_sells_is_told_of_with_the_policy_that_asks_for_it() {
         "{said}"
     );
     assert_eq!(unsold(&[], &images), [], "the built-in market is on-demand");
-    let only_spot = unsold(&[], &[sold("odd", &[Spot])]);
+    let only_spot = unsold(&[], &[sold("odd", &[Market::Spot])]);
     assert_eq!(only_spot[0].policy, None);
 }
 

@@ -33,4 +33,5 @@ mod spot;
 mod store;
 mod superseded;
 mod tidy;
+mod told;
 mod world;

@@ -77,7 +77,7 @@ impl<'a> Look<'a> {
             | OfferingVerdict::Many
             | OfferingVerdict::Behind(_) => return None,
         };
-        self.change(rule)
+        self.change(&rule)
     }
 
     fn of_machine(&self, id: MachineId, verdict: &MachineVerdict) -> Option<Remedy> {
@@ -129,7 +129,7 @@ impl<'a> Look<'a> {
             | MachineVerdict::Dry(_)
             | MachineVerdict::Blocked(_) => return None,
         };
-        self.change(Rule {
+        self.change(&Rule {
             key,
             subject,
             effect,
@@ -153,7 +153,7 @@ impl<'a> Look<'a> {
         if image.spec.slots <= slots {
             return None;
         }
-        self.change(Rule {
+        self.change(&Rule {
             key: "reuse.slots",
             subject,
             effect: format!(
@@ -164,7 +164,7 @@ impl<'a> Look<'a> {
     }
 
     /// The remedy, with the policy that says the key now.
-    fn change(&self, rule: Rule<'_>) -> Option<Remedy> {
+    fn change(&self, rule: &Rule<'_>) -> Option<Remedy> {
         let effective = policy::effective(self.books.policies.values(), &rule.subject);
         let key = rule.key;
         let effect = match effective.sources.get(&Knob(key))? {

@@ -66,7 +66,7 @@ images that cannot be had on the market that a policy asks for. Where a server a
 are looked at beside its policies and images; else on their own. Files below a directory `images`
 are image files.
 
-JSON: {\"policies\": [{\"file\", \"name\"}], \"warnings\", \"server\"}, server being whether one was asked;
+JSON: {\"policies\": [{\"file\", \"name\"}], \"warnings\", \"server\"}, the last being whether one answered;
 problems come as an error on standard error.")]
     Check {
         /// Files or directories
