@@ -78,7 +78,7 @@ pub(crate) struct Books {
     pub(super) reuse: BTreeMap<(ImageIndex, Option<ProjectIndex>), Reuse>,
     /// What was learnt, and what follows from it.
     pub(crate) learning: Learning,
-    /// What builds waited for when the planner looked last.
+    /// What queued builds have waited for.
     pub(super) waits: Waits,
 }
 

@@ -325,7 +325,7 @@ fn why(draft: &Draft<'_>, build: BuildId, machine: MachineId, what: &str) -> Str
     let image = draft.books.machines.get(&machine).map(|m| m.image.as_str());
     let rank = image.and_then(|image| draft.books.rank_of(build, image));
     let rank = rank.map_or_else(String::new, |rank| format!("; {rank}"));
-    let waited = draft.books.waited_for(build);
+    let waited = draft.books.waited_for(build, draft.now);
     let waited = waited.map_or_else(String::new, |why| format!("{WAITED}{why}"));
     format!("{what}{rank}{waited}")
 }

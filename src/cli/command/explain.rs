@@ -49,8 +49,10 @@ impl Explain {
                     explanations.push(explain(&client, build.id).await?);
                 }
                 if explanations.is_empty() {
-                    ctx.output
-                        .note(&format!("every build of {id} has its result"));
+                    ctx.output.note(&format!(
+                        "every build of {id} has its result; with a build's id, this tells where \
+                             and why there it ran"
+                    ));
                 }
                 ctx.output.answer(&explanations, |explanations| {
                     let texts = explanations.iter().map(|one| draw(one, ctx.output));

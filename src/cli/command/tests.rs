@@ -393,17 +393,17 @@ fn tries_are_explained_with_all_that_was_noted() {
         format!("Attempt 1{tries}"),
         "\
 Attempt 1
-On:           vm_01jd3x9k2v6q8w4e5r7t9y1s3f (debian-12 version 3, t3.small in eu-1a spot at $0.0042/h)
-Why there:    a machine that is launched for it; debian-12 is image 1 of 2 that fit
-Queued for:   42s: policy \"default\" allows 2 machines at once
-Began after:  21s
-Ran for:      3m 07s
-Outcome:      its machine was taken back: notice of its provider
+On:          vm_01jd3x9k2v6q8w4e5r7t9y1s3f (debian-12 version 3, t3.small in eu-1a spot at $0.0042/h)
+Why there:   a machine that is launched for it; debian-12 is image 1 of 2 that fit
+Queued for:  42s: policy \"default\" allows 2 machines at once
+Began after: 21s
+Ran for:     3m 07s
+Outcome:     its machine was taken back: notice of its provider
 
 Attempt 2
-On:          vm_01jd3x9k2v6q8w4e5r7t9y1s3g
-Queued for:  1.0s
-Outcome:     it has not begun; bound for 2s
+On:         vm_01jd3x9k2v6q8w4e5r7t9y1s3g
+Queued for: 1.0s
+Outcome:    it has not begun; bound for 2s
 "
     );
 }
