@@ -23,7 +23,7 @@ pub(super) fn images(books: &Books, build: &Build, chances: Option<&Chances>) ->
     let fitting = candidates.map(|(candidate, rank)| {
         let chance = chance_of(candidate.image);
         let (chance, rank) = chance.map_or((None, rank), |(chance, rank)| (Some(chance), rank));
-        let mut verdict = machines_words(books, candidate.image);
+        let mut verdict = machines_words(books, candidate.image, chance);
         if let Some(why) = chance.and_then(|chance| chance.blocked.as_ref()) {
             let words = planner::blocked_words(&books.snapshot, why);
             verdict = format!("{verdict}; no launch: {words}");
@@ -113,7 +113,7 @@ fn machines(books: &Books, chances: &ImageChances) -> Vec<MachineReport> {
     rows.collect()
 }
 
-fn machines_words(books: &Books, image: &str) -> String {
+fn machines_words(books: &Books, image: &str, chances: Option<&ImageChances>) -> String {
     let mut tally = std::collections::BTreeMap::<&str, u32>::new();
     for machine in books
         .machines
@@ -128,15 +128,7 @@ fn machines_words(books: &Books, image: &str) -> String {
             standing_in(books, image)
         );
     }
-    let on_busy = |machine: &&MachineView| machine.phase == Phase::Busy;
-    let index = books
-        .snapshot
-        .images
-        .iter()
-        .position(|view| view.name == image);
-    let of_image = books.snapshot.machines.values().filter(on_busy);
-    let of_image = of_image.filter(|machine| Some(machine.image.0) == index);
-    let room: u32 = of_image.map(|machine| machine.free).sum();
+    let room = chances.map_or(0, |chances| room_beside(books, chances));
     let words: Vec<String> = tally
         .iter()
         .map(|(word, count)| format!("{count} {word}"))
@@ -151,6 +143,15 @@ fn machines_words(books: &Books, image: &str) -> String {
         "can build it{stands_in}; machines: {}{room}",
         words.join(", ")
     )
+}
+
+/// Builds that machines can still take beside those that they run, of which this one could be one.
+fn room_beside(books: &Books, chances: &ImageChances) -> u32 {
+    let machines = chances.machines.iter();
+    let takes = machines.filter(|chance| matches!(chance.verdict, MachineVerdict::Rank(_)));
+    let views = takes.filter_map(|chance| books.snapshot.machines.get(&chance.machine));
+    let on_busy = |machine: &&MachineView| machine.phase == Phase::Busy;
+    views.filter(on_busy).map(|machine| machine.free).sum()
 }
 
 /// Says if the current version of an image is not the newest one.

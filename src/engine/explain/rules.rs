@@ -86,7 +86,7 @@ impl<'a> Look<'a> {
             MachineVerdict::Reuse(minds) => {
                 let (subject, what) = match minds {
                     Minds::ThoseBefore | Minds::ProjectBefore => {
-                        (self.before(id), "lets other builds follow those of")
+                        (self.before(id), "lets other builds follow those on")
                     }
                     Minds::TheBuild | Minds::ProjectOfBuild => {
                         (self.own(), "lets it follow other builds on")
