@@ -112,7 +112,9 @@ pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
     let mut parts = vec![fields.draw(output.paper)];
     let attempts = explanation.attempts.iter();
     parts.extend(attempts.map(|attempt| draw_attempt(attempt, output)));
-    parts.push(table.draw(output.paper));
+    if !table.is_empty() {
+        parts.push(table.draw(output.paper));
+    }
     parts.extend(shapes(explanation).map(|table| table.draw(output.paper)));
     parts.extend(machines(explanation).map(|table| table.draw(output.paper)));
     parts.extend(remedies(explanation, output));
