@@ -262,7 +262,7 @@ impl Books {
             let rules = self.rules_named(&key.policies);
             if let Some(class) = self.snapshot.classes.get_mut(&id) {
                 class.rules = rules;
-                class.candidates = candidates;
+                class.candidates = candidates.into();
                 class.reuse = reuse;
             }
         }
@@ -355,7 +355,7 @@ impl Books {
             rules: self.rules_named(&key.policies),
             timeout: key.timeout,
             pipeline: key.pipeline,
-            candidates,
+            candidates: candidates.into(),
             ..Class::default()
         };
         self.snapshot.classes.insert(id, class);

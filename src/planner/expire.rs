@@ -2,23 +2,23 @@
 //! sleep where their policy says so; so do
 //! machines on their way up that no build waits for any more.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::model::{Billing, MachineId, Market, Reason, SleepKind, Timestamp};
 
 use super::plan::{Action, Kept, Plan};
 use super::retire::Pool;
-use super::snapshot::{ImageIndex, ImageView, MachineView, Phase, Snapshot};
+use super::snapshot::{ImageIndex, ImageView, Snapshot};
 use super::standing::{FloorWhy, IdleTerms, IdleWhy, KeptWhy};
 
 /// Ends what is not worth keeping, and says until when the rest is kept.
 pub(super) fn expire(snapshot: &Snapshot, now: Timestamp, pool: &Pool, plan: &mut Plan) {
-    for (image, idle) in &pool.idle {
-        let Some(view) = snapshot.image(*image) else {
+    for (image, idle) in pool.idle.iter() {
+        let Some(view) = snapshot.image(image) else {
             continue;
         };
-        let mut asleep = pool.asleep_or_nearly(snapshot, *image);
-        let floors = snapshot.warm.get(image);
+        let mut asleep = pool.asleep_or_nearly(image);
+        let floors = snapshot.warm.get(&image);
         let max_asleep = floors
             .map_or(0, |floors| floors.asleep)
             .max(view.max_asleep);
@@ -59,7 +59,8 @@ pub(super) fn expire(snapshot: &Snapshot, now: Timestamp, pool: &Pool, plan: &mu
         }
     }
     let unneeded = |(_, machine): &&(Timestamp, MachineId)| !pool.held.contains(machine);
-    for (_, machine) in pool.coming.values().flatten().filter(unneeded) {
+    let coming = pool.coming.iter().flat_map(|(_, coming)| coming);
+    for (_, machine) in coming.filter(unneeded) {
         plan.actions.push(Action::Drain {
             machine: *machine,
             reason: Reason::Unneeded,
@@ -85,12 +86,12 @@ fn terms_of(
 
 impl Pool {
     /// Machines of an image that are asleep, or on their way there.
-    pub(super) fn asleep_or_nearly(&self, snapshot: &Snapshot, image: ImageIndex) -> u32 {
-        let asleep = self.asleep.get(&image).map_or(0, BTreeSet::len);
-        let nearly = |m: &&MachineView| m.image == image && m.phase == Phase::FallingAsleep;
-        let nearly = snapshot.machines.values().filter(nearly).count();
-        let dozing = self.dozing.get(&image).copied().unwrap_or(0);
-        u32::try_from(asleep + nearly).map_or(u32::MAX, |count| count + dozing)
+    pub(super) fn asleep_or_nearly(&self, image: ImageIndex) -> u32 {
+        let asleep = u32::try_from(self.asleep.count(image)).unwrap_or(u32::MAX);
+        let of_image = |counts: &BTreeMap<ImageIndex, u32>| counts.get(&image).copied();
+        let falling = of_image(&self.falling_asleep).unwrap_or(0);
+        let dozing = of_image(&self.dozing).unwrap_or(0);
+        asleep.saturating_add(falling).saturating_add(dozing)
     }
 }
 

@@ -6,8 +6,8 @@ use crate::model::{MachineId, Reason};
 
 use super::limits::{Limit, Quota};
 use super::plan::{Action, Blocked, Plan, Waiting};
-use super::retire::Pool;
-use super::snapshot::Snapshot;
+use super::retire::{IdleKey, Pool};
+use super::snapshot::{ImageIndex, Snapshot};
 
 /// Drains, for each limit, the longest idle machines, as many as builds wait for it and no machine
 /// is on its way out for yet.
@@ -20,15 +20,20 @@ pub(super) fn make_room(snapshot: &Snapshot, pool: &mut Pool, plan: &mut Plan) {
             .map(|waiting| machines_for(snapshot, waiting))
             .sum();
         let ending = pool.room.used.get(place).map_or(0, |used| used.ending);
-        for _ in usize::try_from(ending).unwrap_or(usize::MAX)..waiting {
-            let Some(machine) = longest_idle(snapshot, limit, pool) else {
-                break;
-            };
-            if let Some(machine) = snapshot.machines.get(&machine) {
+        let ending = usize::try_from(ending).unwrap_or(usize::MAX);
+        let Some(missing) = waiting.checked_sub(ending).filter(|missing| *missing > 0) else {
+            continue;
+        };
+        for (key, image) in longest_idle(snapshot, limit, pool)
+            .into_iter()
+            .take(missing)
+        {
+            pool.idle.remove(image, &key);
+            if let Some(machine) = snapshot.machines.get(&key.1) {
                 pool.room.ends(snapshot, machine);
             }
             plan.actions.push(Action::Drain {
-                machine,
+                machine: key.1,
                 reason: Reason::MakeRoom,
             });
         }
@@ -65,19 +70,15 @@ fn waits_for_machines(why: &Blocked, place: usize) -> bool {
     }
 }
 
-fn longest_idle(snapshot: &Snapshot, limit: &Limit, pool: &mut Pool) -> Option<MachineId> {
+/// Idle machines of which a limit speaks, those first that have been idle for longest.
+fn longest_idle(snapshot: &Snapshot, limit: &Limit, pool: &Pool) -> Vec<(IdleKey, ImageIndex)> {
     let counts = |id: &MachineId| {
         let machine = snapshot.machines.get(id);
         machine.is_some_and(|m| limit.scope.covers(m.image, m.project, &[]))
     };
-    let (image, key) = pool
-        .idle
-        .iter()
-        .filter_map(|(image, idle)| {
-            let longest = idle.iter().rev().find(|(_, id)| counts(id))?;
-            Some((*image, *longest))
-        })
-        .max_by_key(|(_, key)| *key)?;
-    pool.idle.get_mut(&image)?.remove(&key);
-    Some(key.1)
+    let idle = pool.idle.iter();
+    let idle = idle.flat_map(|(image, idle)| idle.iter().map(move |key| (*key, image)));
+    let mut idle: Vec<(IdleKey, ImageIndex)> = idle.filter(|(key, _)| counts(&key.1)).collect();
+    idle.sort_unstable_by(|one, other| other.cmp(one));
+    idle
 }

@@ -13,6 +13,8 @@ mod budgets;
 mod expire;
 mod explain;
 mod give_up;
+mod image_set;
+mod kinds;
 mod limits;
 mod make_room;
 mod place;
@@ -27,6 +29,7 @@ mod share;
 mod slots;
 mod snapshot;
 mod standing;
+mod stock;
 mod turns;
 mod warm;
 
@@ -36,6 +39,7 @@ pub use explain::{
     Chances, ImageChances, MachineChance, MachineVerdict, OfferingChance, OfferingVerdict, chances,
     machine_words, offering_words, waiting_for,
 };
+pub use image_set::Candidates;
 pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
 pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
 pub use quote::{

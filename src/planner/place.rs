@@ -5,16 +5,19 @@
 use crate::model::{AttemptId, BuildId, MachineId, Market, MarketChoice, Rate, Timestamp};
 
 use super::budgets::Part;
+use super::image_set::ImageSet;
+use super::kinds::{Kind, Kinds, Shut};
 use super::limits::Load;
 use super::plan::{Action, Blocked, Plan, Waiting};
 use super::rest;
-use super::retire::Pool;
+use super::retire::{IdleKey, Pool};
 use super::room::{Place, Room};
 use super::slots::{Shared, room, with_build};
 use super::snapshot::{
     Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, OfferingView, Paused, QueueKey,
     Snapshot,
 };
+use super::stock::Stock;
 use super::turns::Turns;
 
 /// Places builds, flow by flow and within a flow by age, until nothing more can be placed.
@@ -30,10 +33,10 @@ pub(super) fn place(
     plan: &mut Plan,
     fresh_id: &mut dyn FnMut() -> u128,
 ) {
-    let mut cursors: Vec<Cursor<'_>> = snapshot
-        .classes
-        .iter()
-        .filter_map(|(id, class)| Cursor::new(*id, class, now))
+    let mut kinds = Kinds::default();
+    let classes = snapshot.classes.iter();
+    let mut cursors: Vec<Cursor<'_>> = classes
+        .filter_map(|(id, class)| Cursor::new((*id, class), now, &mut kinds))
         .collect();
     let mut turns = Turns::new(snapshot);
     for (place, cursor) in cursors.iter_mut().enumerate() {
@@ -45,8 +48,11 @@ pub(super) fn place(
         let Some(cursor) = cursors.get_mut(place) else {
             continue;
         };
+        let Some(kind) = kinds.get_mut(cursor.kind) else {
+            continue;
+        };
         let flow = cursor.class.flow();
-        let goes_on = match choose(snapshot, now, pool, cursor, key.build) {
+        let goes_on = match choose(snapshot, now, (&mut *pool, kind), cursor, key.build) {
             Ok(choice) => {
                 match choice.into_action(key.build, fresh_id) {
                     Entered::Acts(action) => {
@@ -116,12 +122,16 @@ struct Cursor<'a> {
     total: usize,
     /// Builds that are placed, or reported.
     done: usize,
-    /// Candidates before this one have no idle machine left.
-    idle_from: usize,
+    /// The place of its kind.
+    kind: usize,
 }
 
 impl<'a> Cursor<'a> {
-    fn new(id: ClassId, class: &'a Class, now: Timestamp) -> Option<Self> {
+    fn new(
+        (id, class): (ClassId, &'a Class),
+        now: Timestamp,
+        kinds: &mut Kinds<'a>,
+    ) -> Option<Self> {
         let due: Vec<QueueKey> = class
             .later
             .iter()
@@ -142,7 +152,7 @@ impl<'a> Cursor<'a> {
             queue,
             total,
             done: 0,
-            idle_from: 0,
+            kind: kinds.place_of(class),
         })
     }
 
@@ -214,7 +224,7 @@ impl Choice {
 fn choose(
     snapshot: &Snapshot,
     now: Timestamp,
-    pool: &mut Pool,
+    (pool, kind): (&mut Pool, &mut Kind),
     cursor: &mut Cursor<'_>,
     build: BuildId,
 ) -> Result<Choice, Blocked> {
@@ -228,14 +238,17 @@ fn choose(
     };
     let up = search
         .join(pool, Shared::take_busy)
-        .or_else(|| search.take_idle(pool, &mut cursor.idle_from))
+        .or_else(|| search.take(&mut pool.idle, &mut pool.room, &mut kind.idle))
         .map(Choice::Machine);
     let choice = up
         .or_else(|| search.await_tidying(pool))
         .or_else(|| search.join(pool, Shared::take_coming).map(Choice::Machine))
-        .or_else(|| search.take_coming(pool).map(Choice::Machine))
-        .or_else(|| search.wake(pool))
-        .or_else(|| search.launch(pool));
+        .or_else(|| {
+            let taken = search.take(&mut pool.coming, &mut pool.room, &mut kind.coming);
+            taken.map(Choice::Machine)
+        })
+        .or_else(|| search.wake(pool, &mut kind.asleep))
+        .or_else(|| search.launch(pool, &mut kind.launch));
     cursor.done += usize::from(choice.is_some());
     choice.ok_or(why)
 }
@@ -270,36 +283,47 @@ impl<'a> Search<'a> {
         Some(id)
     }
 
-    fn take_idle(&mut self, pool: &mut Pool, idle_from: &mut usize) -> Option<MachineId> {
-        let mut first = *idle_from;
-        while let Some(candidate) = self.class.candidates.get(first) {
-            if let Some(idle) = pool.idle.get_mut(&candidate.image)
-                && let Some(key) = self.find(&pool.room, idle.iter().copied())
-            {
-                idle.remove(&key);
-                self.take(&mut pool.room, key.1);
+    /// Takes a machine that has no build.
+    fn take<T: Copy + Ord>(
+        &mut self,
+        machines: &mut Stock<(T, MachineId)>,
+        room: &mut Room,
+        shut: &mut Shut,
+    ) -> Option<MachineId> {
+        let is_there = machines.meets(&self.class.candidates, shut.images());
+        if !is_there && (shut.is_silent() || self.is_decided()) {
+            return None;
+        }
+        for candidate in &self.class.candidates {
+            if shut.is_shut(candidate.image) {
+                self.blocked_by(shut.why(candidate.image));
+                continue;
+            }
+            let (found, refused) = self.find(room, machines.of(candidate.image).copied());
+            if let Some((key, machine)) = found {
+                machines.remove(candidate.image, &key);
+                let place = Place::on(self.class, self.build, machine);
+                room.take(self.snapshot, self.now, &place);
                 return Some(key.1);
             }
-            first += 1;
-            // Another build of the class may find what this one alone may not take.
-            if !is_its_own(self.why) {
-                *idle_from = first;
-            }
+            self.closed(candidate.image, refused, shut);
         }
         None
     }
 
     /// A machine that will be idle in a moment. Nothing is placed on it, so it takes no room.
     fn await_tidying(&mut self, pool: &mut Pool) -> Option<Choice> {
-        if pool.tidying.is_empty() {
+        if !pool
+            .tidying
+            .meets(&self.class.candidates, &ImageSet::default())
+        {
             return None;
         }
         for candidate in &self.class.candidates {
             let Some(image) = self.snapshot.image(candidate.image) else {
                 continue;
             };
-            let tidying = pool.tidying.get(&candidate.image).into_iter().flatten();
-            let found = tidying.copied().find_map(|key| {
+            let found = pool.tidying.of(candidate.image).copied().find_map(|key| {
                 let awaited = pool.awaited.get(&key.1);
                 let view = awaited.or_else(|| self.snapshot.machines.get(&key.1))?;
                 let place = Place::on(self.class, self.build, view);
@@ -312,10 +336,8 @@ impl<'a> Search<'a> {
                 continue;
             };
             let then = with_build(self.class, view);
-            if room(image, &then) == 0
-                && let Some(tidying) = pool.tidying.get_mut(&candidate.image)
-            {
-                tidying.remove(&key);
+            if room(image, &then) == 0 {
+                pool.tidying.remove(candidate.image, &key);
             }
             pool.awaited.insert(key.1, then);
             return Some(Choice::Await(key.1, rest::tidy_until(key.0.0)));
@@ -323,32 +345,39 @@ impl<'a> Search<'a> {
         None
     }
 
-    fn take_coming(&mut self, pool: &mut Pool) -> Option<MachineId> {
-        if pool.coming.is_empty() {
-            return None;
-        }
-        self.class.candidates.iter().find_map(|candidate| {
-            let coming = pool.coming.get_mut(&candidate.image)?;
-            let key = self.find(&pool.room, coming.iter().copied())?;
-            coming.remove(&key);
-            self.take(&mut pool.room, key.1);
-            Some(key.1)
-        })
-    }
-
-    /// The first of some machines that fits and for which there is room.
-    fn find<K>(
-        &mut self,
+    /// The first of some machines that fits and for which there is room, or why there is none.
+    fn find<T>(
+        &self,
         room: &Room,
-        mut machines: impl Iterator<Item = (K, MachineId)>,
-    ) -> Option<(K, MachineId)> {
-        machines.find(|(_, id)| {
-            let Some(machine) = self.snapshot.machines.get(id) else {
-                return false;
+        machines: impl Iterator<Item = (T, MachineId)>,
+    ) -> (Option<((T, MachineId), &'a MachineView)>, Option<Blocked>) {
+        let mut refused = None;
+        for key in machines {
+            let machine = self.snapshot.machines.get(&key.1);
+            let Some(machine) = machine.filter(|m| suits(self.snapshot, self.class, m)) else {
+                continue;
             };
             let place = Place::on(self.class, self.build, machine);
-            fits(self.snapshot, self.class, *id) && self.has_room(room, &place)
-        })
+            match room.refuses(self.snapshot, self.now, &place) {
+                None => return (Some((key, machine)), None),
+                Some(why) => {
+                    refused = Some(match refused {
+                        Some(known) => sooner(known, why),
+                        None => why,
+                    });
+                }
+            }
+        }
+        (None, refused)
+    }
+
+    /// Nothing of an image will do: not now, and not in this pass for any build of the kind, unless
+    /// it is this one build's own amount that is used up.
+    fn closed(&mut self, image: ImageIndex, why: Option<Blocked>, shut: &mut Shut) {
+        self.blocked_by(why.as_ref());
+        if !why.as_ref().is_some_and(is_its_own) {
+            shut.shut(image, why);
+        }
     }
 
     fn has_room(&mut self, room: &Room, place: &Place<'_>) -> bool {
@@ -361,14 +390,19 @@ impl<'a> Search<'a> {
     }
 
     fn blocked(&mut self, why: Blocked) {
-        *self.why = sooner(self.why.clone(), why);
+        let known = std::mem::replace(self.why, Blocked::NoImage);
+        *self.why = sooner(known, why);
     }
 
-    fn take(&self, room: &mut Room, machine: MachineId) {
-        if let Some(machine) = self.snapshot.machines.get(&machine) {
-            let place = Place::on(self.class, self.build, machine);
-            room.take(self.snapshot, self.now, &place);
+    fn blocked_by(&mut self, why: Option<&Blocked>) {
+        if let Some(why) = why.filter(|_| !self.is_decided()) {
+            self.blocked(why.clone());
         }
+    }
+
+    /// Whether no further reason is worth more than the one that is known.
+    const fn is_decided(&self) -> bool {
+        matches!(self.why, Blocked::Limit(_) | Blocked::Budget(_))
     }
 
     /// A place on a machine that is to be woken or launched.
@@ -382,11 +416,6 @@ impl<'a> Search<'a> {
             launch,
         }
     }
-}
-
-fn fits(snapshot: &Snapshot, class: &Class, machine: MachineId) -> bool {
-    let machine = snapshot.machines.get(&machine);
-    machine.is_some_and(|machine| suits(snapshot, class, machine))
 }
 
 /// A machine to be at hand: woken, or launched, on the one candidate of `class`. The error is what is
@@ -406,8 +435,9 @@ pub(super) fn spare(
         build: None,
         why: &mut why,
     };
-    let woken = may_wake.then(|| search.wake(pool)).flatten();
-    let choice = woken.or_else(|| search.launch(pool));
+    let Kind { asleep, launch, .. } = &mut Kind::default();
+    let woken = may_wake.then(|| search.wake(pool, asleep)).flatten();
+    let choice = woken.or_else(|| search.launch(pool, launch));
     choice.ok_or(why)
 }
 
@@ -433,64 +463,78 @@ pub(super) fn is_sure(snapshot: &Snapshot, class: &Class, machine: &MachineView)
     !class.on_demand || machine.market == Market::OnDemand || only_spot()
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     /// Wakes the machine that fell asleep last, as what it was if there is capacity for that, else as
     /// the cheapest type that its zone has: its disk cannot leave the zone.
-    fn wake(&mut self, pool: &mut Pool) -> Option<Choice> {
-        if pool.asleep.is_empty() {
+    fn wake(&mut self, pool: &mut Pool, shut: &mut Shut) -> Option<Choice> {
+        let is_there = pool.asleep.meets(&self.class.candidates, shut.images());
+        if !is_there && (shut.is_silent() || self.is_decided()) {
             return None;
         }
         for candidate in &self.class.candidates {
-            let Some(image) = self.snapshot.image(candidate.image) else {
-                continue;
-            };
-            if is_paused(image, self.now) {
+            if shut.is_shut(candidate.image) {
+                self.blocked_by(shut.why(candidate.image));
                 continue;
             }
-            let asleep = pool.asleep.get(&candidate.image).into_iter().flatten();
-            let found = asleep
-                .filter(|(_, id)| fits(self.snapshot, self.class, *id))
-                .find_map(|key| Some((*key, wake_as(self.snapshot, image, key.1, self.now)?)));
-            let Some((key, offering)) = found else {
+            let Some((key, offering)) = self.sleeper(pool, candidate.image) else {
+                shut.shut(candidate.image, None);
                 continue;
             };
             let place = self.cold(candidate.image, load_of(offering), false);
-            let refused = pool.room.refuses(self.snapshot, self.now, &place);
-            if let Some(why) = refused {
-                self.blocked(why);
+            if let Some(why) = pool.room.refuses(self.snapshot, self.now, &place) {
+                self.closed(candidate.image, Some(why), shut);
                 continue;
             }
             pool.room.take(self.snapshot, self.now, &place);
-            if let Some(asleep) = pool.asleep.get_mut(&candidate.image) {
-                asleep.remove(&key);
-            }
+            pool.asleep.remove(candidate.image, &key);
             return Some(Choice::Wake(key.1, offering.place));
         }
         None
     }
 
-    fn launch(&mut self, pool: &mut Pool) -> Option<Choice> {
+    /// The machine of an image to wake first, and as what.
+    fn sleeper(&self, pool: &Pool, index: ImageIndex) -> Option<(IdleKey, &'a OfferingView)> {
+        let snapshot = self.snapshot;
+        let image = snapshot.image(index)?;
+        if is_paused(image, self.now) {
+            return None;
+        }
+        pool.asleep.of(index).find_map(|key| {
+            let machine = snapshot.machines.get(&key.1);
+            machine.filter(|machine| suits(snapshot, self.class, machine))?;
+            Some((*key, wake_as(snapshot, image, key.1, self.now)?))
+        })
+    }
+
+    fn launch(&mut self, pool: &mut Pool, shut: &mut Shut) -> Option<Choice> {
+        let is_hopeless = self.class.candidates.images().is_within(shut.images());
         for candidate in &self.class.candidates {
-            let Some(image) = self.snapshot.image(candidate.image) else {
-                continue;
-            };
-            let Some(version) = image.version else {
-                continue;
-            };
-            if let Some(paused) = image.paused.filter(|paused| self.now < paused.until) {
-                self.blocked(Blocked::Paused(candidate.image, paused));
+            if shut.is_shut(candidate.image) {
+                self.blocked_by(shut.why(candidate.image));
+                if is_hopeless && self.is_decided() {
+                    return None;
+                }
                 continue;
             }
-            match self.open_pools(candidate.image, image, &pool.room) {
-                Ok(open) => {
-                    let place = self.cold(candidate.image, open.most, true);
-                    pool.room.take(self.snapshot, self.now, &place);
-                    return Some(Choice::Launch(*candidate, version, open));
-                }
-                Err(why) => self.blocked(why),
+            match self.launch_of(*candidate, pool) {
+                Ok(choice) => return Some(choice),
+                Err(why) => self.closed(candidate.image, Some(why), shut),
             }
         }
         None
+    }
+
+    fn launch_of(&self, candidate: Candidate, pool: &mut Pool) -> Result<Choice, Blocked> {
+        let image = self.snapshot.image(candidate.image);
+        let image = image.ok_or(Blocked::NoImage)?;
+        let version = image.version.ok_or(Blocked::NoImage)?;
+        if let Some(paused) = image.paused.filter(|paused| self.now < paused.until) {
+            return Err(Blocked::Paused(candidate.image, paused));
+        }
+        let open = self.open_pools(candidate.image, image, &pool.room)?;
+        let place = self.cold(candidate.image, open.most, true);
+        pool.room.take(self.snapshot, self.now, &place);
+        Ok(Choice::Launch(candidate, version, open))
     }
 
     /// The ladder within an image: its types and zones on the first market that has any open, at once,

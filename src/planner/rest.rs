@@ -137,7 +137,7 @@ mod tests {
         };
         let class = Class {
             reuse: [(ONLY, wanted)].into(),
-            candidates: vec![candidate],
+            candidates: vec![candidate].into(),
             ..Class::default()
         };
         let mut snapshot = Snapshot {

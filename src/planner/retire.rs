@@ -10,21 +10,24 @@ use super::rest;
 use super::room::Room;
 use super::slots::Shared;
 use super::snapshot::{ImageIndex, MachineView, Phase, Snapshot};
+use super::stock::Stock;
 use super::warm::is_needed_asleep;
 
 /// Machines that may take a build, and the counts that limits look at.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     /// Idle machines by image, the most recently idled first.
-    pub(super) idle: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    pub(super) idle: Stock<IdleKey>,
     /// Idle machines by image that cannot take a build for a moment, the most recently idled first.
-    pub(super) tidying: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    pub(super) tidying: Stock<IdleKey>,
     /// Those of them that builds wait for, as they will be with these.
     pub(super) awaited: BTreeMap<MachineId, MachineView>,
     /// Machines on their way up without a build, by image, oldest first.
-    pub(super) coming: BTreeMap<ImageIndex, BTreeSet<(Timestamp, MachineId)>>,
+    pub(super) coming: Stock<(Timestamp, MachineId)>,
     /// Machines asleep by image, the most recent first.
-    pub(super) asleep: BTreeMap<ImageIndex, BTreeSet<IdleKey>>,
+    pub(super) asleep: Stock<IdleKey>,
+    /// Machines on their way to sleep by image.
+    pub(super) falling_asleep: BTreeMap<ImageIndex, u32>,
     /// Machines that have builds and room for more.
     pub(super) shared: Shared,
     /// Machines without a build that a floor needs.
@@ -38,17 +41,10 @@ pub(super) struct Pool {
 impl Pool {
     /// Machines of an image that are idle in a moment, and that no build waits for.
     pub(super) fn nearly_idle(&self, image: ImageIndex) -> usize {
-        let tidying = self.tidying.get(&image).into_iter().flatten();
+        let tidying = self.tidying.of(image);
         tidying
             .filter(|key| !self.awaited.contains_key(&key.1))
             .count()
-    }
-
-    /// Takes an idle machine out.
-    pub(super) fn remove_idle(&mut self, image: ImageIndex, key: &IdleKey) {
-        if let Some(idle) = self.idle.get_mut(&image) {
-            idle.remove(key);
-        }
     }
 }
 
@@ -132,24 +128,16 @@ fn add(
             } else {
                 &mut pool.idle
             };
-            idle.entry(machine.image)
-                .or_default()
-                .insert((Reverse(since), id));
+            idle.add(machine.image, (Reverse(since), id));
             if let Some(image) = snapshot.image(machine.image) {
                 plan.wake(machine.created_at + image.max_lifetime);
             }
         }
         Phase::Coming { claimed: false } => {
-            pool.coming
-                .entry(machine.image)
-                .or_default()
-                .insert((machine.created_at, id));
+            pool.coming.add(machine.image, (machine.created_at, id));
         }
         Phase::Asleep(since) => {
-            pool.asleep
-                .entry(machine.image)
-                .or_default()
-                .insert((Reverse(since), id));
+            pool.asleep.add(machine.image, (Reverse(since), id));
             let until = snapshot
                 .image(machine.image)
                 .map(|i| since + i.asleep_timeout);
@@ -160,8 +148,11 @@ fn add(
         Phase::Coming { claimed: true } | Phase::Busy => {
             pool.shared.offer(snapshot, now, (id, machine));
         }
-        // Nothing can be done about them now.
-        Phase::FallingAsleep | Phase::Ending => {}
+        Phase::FallingAsleep => {
+            *pool.falling_asleep.entry(machine.image).or_default() += 1;
+        }
+        // Nothing can be done about it now.
+        Phase::Ending => {}
     }
 }
 

@@ -4,23 +4,25 @@
 //! image. Steps of `place` put machines in as they give them builds; `retire` those that have some.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::{MachineId, Market, Rate, Timestamp};
 
+use super::image_set::ImageSet;
 use super::place::suits;
 use super::plan::Action;
 use super::rest;
 use super::retire::{is_held, must_end};
 use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Meter, Past, Phase, Snapshot};
+use super::stock::Stock;
 
 /// Machines with builds and room, as far as a pass has come.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// Those that run builds, by image.
-    busy: BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
+    busy: Stock<ShareKey>,
     /// Those on their way up that builds wait for, by image.
-    coming: BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
+    coming: Stock<ShareKey>,
     /// Machines as the pass leaves them, where that is not as the snapshot has them.
     changed: BTreeMap<MachineId, MachineView>,
 }
@@ -79,19 +81,17 @@ impl Shared {
             // They have no builds.
             Phase::Idle(_) | Phase::Asleep(_) | Phase::FallingAsleep | Phase::Ending => return,
         };
-        of_phase.entry(machine.image).or_default().insert(key);
+        of_phase.add(machine.image, key);
     }
 
     /// Machines of an image that run builds and have room, in the order in which they are filled.
     pub(super) fn busy_of(&self, image: ImageIndex) -> impl Iterator<Item = MachineId> + '_ {
-        let of_image = self.busy.get(&image).into_iter().flatten();
-        of_image.map(|key| key.machine)
+        self.busy.of(image).map(|key| key.machine)
     }
 
     /// The same of machines on their way up.
     pub(super) fn coming_of(&self, image: ImageIndex) -> impl Iterator<Item = MachineId> + '_ {
-        let of_image = self.coming.get(&image).into_iter().flatten();
-        of_image.map(|key| key.machine)
+        self.coming.of(image).map(|key| key.machine)
     }
 
     /// The machine that runs builds and takes one more of a class, if there is one.
@@ -204,24 +204,23 @@ pub(super) fn launched(
 }
 
 fn take(
-    machines: &mut BTreeMap<ImageIndex, BTreeSet<ShareKey>>,
+    machines: &mut Stock<ShareKey>,
     changed: &BTreeMap<MachineId, MachineView>,
     (snapshot, class): (&Snapshot, &Class),
     accepts: &mut dyn FnMut(&MachineView) -> bool,
 ) -> Option<(MachineId, MachineView)> {
     // One that has a build is not fresh.
-    if machines.is_empty() || class.fresh {
+    if class.fresh || !machines.meets(&class.candidates, &ImageSet::default()) {
         return None;
     }
     class.candidates.iter().find_map(|candidate| {
-        let with_room = machines.get_mut(&candidate.image)?;
         let fitting = |key: &ShareKey| {
             let known = changed.get(&key.machine);
             let view = known.or_else(|| snapshot.machines.get(&key.machine))?;
             (suits(snapshot, class, view) && accepts(view)).then_some((*key, *view))
         };
-        let (key, view) = with_room.iter().find_map(fitting)?;
-        with_room.remove(&key);
+        let (key, view) = machines.of(candidate.image).find_map(fitting)?;
+        machines.remove(candidate.image, &key);
         Some((key.machine, view))
     })
 }

@@ -15,6 +15,7 @@ use crate::model::{
 };
 
 use super::budgets::BudgetView;
+use super::image_set::Candidates;
 use super::limits::{LaunchView, Limit, Rule};
 use super::share::{Flow, Shares};
 
@@ -187,7 +188,7 @@ pub struct Class {
     /// The pipeline that they are of, where a budget asks.
     pub pipeline: Option<PipelineId>,
     /// Images that can build them, best first.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Candidates,
     /// Builds that may be placed now.
     pub ready: BTreeSet<QueueKey>,
     /// Builds that wait until a time, after an infrastructure failure.

@@ -85,7 +85,7 @@ pub(super) fn class(snapshot: &mut Snapshot, id: u32, images: &[ImageIndex]) -> 
     snapshot.classes.insert(
         ClassId(id),
         Class {
-            candidates,
+            candidates: candidates.into(),
             ..Class::default()
         },
     );

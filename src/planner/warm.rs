@@ -83,12 +83,7 @@ impl Tier<'_> {
 
     /// Idle machines, the most recently idled first.
     fn idle(&self, pool: &Pool) -> Vec<IdleKey> {
-        pool.idle
-            .get(&self.index)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect()
+        pool.idle.of(self.index).copied().collect()
     }
 
     /// Ends spares that have run nothing for too long; what they leave is filled as anything missing.
@@ -105,7 +100,7 @@ impl Tier<'_> {
                 plan.wake(until);
                 continue;
             }
-            pool.remove_idle(self.index, &key);
+            pool.idle.remove(self.index, &key);
             if let Some(machine) = self.machine(key.1) {
                 pool.room.ends(self.snapshot, machine);
             }
@@ -178,7 +173,7 @@ impl Tier<'_> {
                 continue;
             }
             missing -= 1;
-            pool.remove_idle(self.index, &key);
+            pool.idle.remove(self.index, &key);
             *pool.dozing.entry(self.index).or_default() += 1;
             plan.actions.push(Action::Sleep {
                 machine: key.1,
@@ -188,7 +183,7 @@ impl Tier<'_> {
     }
 
     fn missing_asleep(&self, pool: &Pool) -> u32 {
-        let asleep = pool.asleep_or_nearly(self.snapshot, self.index);
+        let asleep = pool.asleep_or_nearly(self.index);
         self.floors.asleep.saturating_sub(asleep)
     }
 
@@ -200,7 +195,7 @@ impl Tier<'_> {
             self.floors.running.saturating_sub(idle),
             self.missing_asleep(pool),
         );
-        let coming = pool.coming.get(&self.index).into_iter().flatten().copied();
+        let coming = pool.coming.of(self.index).copied();
         for (_, machine) in coming.collect::<Vec<_>>() {
             let place = if running > 0 {
                 &mut running
@@ -242,12 +237,12 @@ impl Tier<'_> {
                 price: self.price(),
                 spare: 0,
                 image: self.index,
-            }],
+            }]
+            .into(),
             ..Class::default()
         };
         for _ in 0..count {
-            let spare_asleep =
-                pool.asleep_or_nearly(self.snapshot, self.index) > self.floors.asleep;
+            let spare_asleep = pool.asleep_or_nearly(self.index) > self.floors.asleep;
             let may_wake = !to_sleep && spare_asleep;
             match spare(self.snapshot, self.now, pool, &class, may_wake) {
                 Ok(choice) => plan.actions.extend(choice.into_spare(fresh_id)),

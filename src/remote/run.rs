@@ -269,7 +269,7 @@ impl Follower {
             "more" => return Said::Again,
             "absent" => return Said::Absent,
             "done" => {
-                if let (Some(code), Some(_), Some(length)) = (number(), number(), number())
+                if let (Some(code), Some(length)) = (number(), number())
                     && let (Ok(code), Ok(length)) = (i32::try_from(code), u64::try_from(length))
                 {
                     return Said::Verdict(Verdict::Done { code, length });

@@ -9,7 +9,7 @@
 #   claim   "pid birth boot ."  the supervisor; created exactly once (O_EXCL), so it is also the claim
 #   step    "index pid ."       the step that runs, `-` for its pid when it has ended
 #   code    "code ."            all steps are over; the exit code of the run
-#   rc      "code time length ." the terminal record: the log is complete and this long
+#   rc      "code length ."     the terminal record: the log is complete and this long
 #   stop                        the attempt is to end: no further step begins
 #   log     output of the steps with boundary marks between; step-N texts; work/ the directory
 # Each record is one short write with an end mark, which saves a `mv` process for each: a reader
@@ -24,8 +24,7 @@
 #
 # Found by `prepare` and appended to this file: dm_sh (path of sh), dm_session (how to get a new
 # session), dm_proc (whether there is a Linux /proc), dm_tail (whether tail is GNU's and has
-# `timeout` beside it), dm_statfs (whether stat tells of file systems), dm_booted and dm_booted_id
-# (when this boot began).
+# `timeout` beside it), dm_statfs (whether stat tells of file systems).
 
 dm_home=$PWD/.dormouse
 # How long a follow call may last before the caller must ask again: nothing that follows outlives a
@@ -91,16 +90,6 @@ dm_boot() {
   fi
 }
 
-# The wall clock in seconds, for display only.
-dm_now() {
-  if [ "$dm_proc" = yes ] && [ "$dm_boot" = "$dm_booted_id" ]; then
-    read -r dm_time dm_rest </proc/uptime
-    dm_time=$((dm_booted + ${dm_time%%.*}))
-  else
-    dm_time=$(date +%s)
-  fi
-}
-
 # Not every kill takes `--`, and not every one takes a group without it.
 if kill -s 0 -- "$$" 2>/dev/null; then dm_dashes=--; else dm_dashes=; fi
 
@@ -152,7 +141,7 @@ dm_state() {
 
 dm_result() {
   dm_end=
-  { read -r dm_code dm_time dm_length dm_end <"$dm_dir/rc"; } 2>/dev/null
+  { read -r dm_code dm_length dm_end <"$dm_dir/rc"; } 2>/dev/null
   [ "$dm_end" = . ] && dm_is=done
 }
 
@@ -162,7 +151,7 @@ dm_probe() {
   dm_state
   case $dm_is in
     absent) dm_put "absent" ;;
-    done) dm_put "done $dm_code $dm_time $dm_length" ;;
+    done) dm_put "done $dm_code $dm_length" ;;
     *)
       dm_measure
       dm_put "$dm_is $dm_length"
@@ -208,14 +197,13 @@ dm_supervise() {
   { read -r dm_code dm_end <"$dm_dir/code"; } 2>/dev/null
   # The step loop was killed: without a result there must be no terminal record.
   [ "$dm_end" = . ] || return
-  dm_now
   if [ "$dm_proc" = yes ]; then
     # Offset of the descriptor that the log's only writer shares with us.
     read -r dm_rest dm_length </proc/self/fdinfo/4
   else
     dm_measure
   fi
-  dm_record rc "$dm_code $dm_time $dm_length"
+  dm_record rc "$dm_code $dm_length"
 }
 
 # A boundary in the log, which the caller takes out again.
@@ -340,7 +328,7 @@ dm_poll() {
 dm_report() {
   dm_state
   case $dm_is in
-    done) dm_say "done $dm_code $dm_time $dm_length" ;;
+    done) dm_say "done $dm_code $dm_length" ;;
     absent) dm_say absent ;;
     running | starting) dm_say more ;;
     *)
@@ -535,15 +523,10 @@ dm_sift() {
 }
 
 # How full the machine is, in percent or `?`: the file system of the work directory as dm_disk, its
-# inodes as dm_inodes, memory as dm_memory.
+# inodes as dm_inodes, memory as dm_memory. $1 is what stat says of the file system, if it was asked.
 dm_room() {
-  dm_used='?'
   if [ "$dm_statfs" = yes ]; then
-    set -- $(stat -f -c '%b %f %a %c %d' "$dm_home" 2>/dev/null)
-    dm_percent "${1-}" "${2-}" "${3-}"
-    dm_disk=$dm_used
-    dm_percent "${4-}" "${5-}" "${5-}"
-    dm_inodes=$dm_used
+    dm_blocks "${1-}"
   else
     dm_line=$(df -Pk "$dm_home" 2>/dev/null | dm_second)
     dm_disk=$(dm_last_word "${dm_line%%\%*}")
@@ -567,6 +550,32 @@ dm_room() {
     dm_percent "$dm_total" "$dm_free" "$dm_free"
   fi
   dm_memory=$dm_used
+}
+
+# The file system's part of `dm_room`. What was found is good for two seconds, since builds that take
+# less than that ask often: the file `room` has "uptime disk inodes ." of the last look.
+dm_blocks() {
+  dm_at=
+  if [ "$dm_proc" = yes ]; then
+    read -r dm_at dm_rest </proc/uptime
+    dm_at=${dm_at%%.*}
+    dm_then=
+    dm_end=
+    { read -r dm_then dm_disk dm_inodes dm_end <"$dm_home/room"; } 2>/dev/null
+    case $1:$dm_then:$dm_end in
+      :0?*:. | :*[!0-9]*:.) ;;
+      :?*:.) case $((dm_at - dm_then)) in 0 | 1) return ;; esac ;;
+    esac
+  fi
+  dm_said=$1
+  [ -n "$dm_said" ] || dm_said=$(stat -f -c '%b %f %a %c %d' "$dm_home" 2>/dev/null)
+  set -- $dm_said
+  dm_percent "${1-}" "${2-}" "${3-}"
+  dm_disk=$dm_used
+  dm_percent "${4-}" "${5-}" "${5-}"
+  dm_inodes=$dm_used
+  [ -z "$dm_at" ] || dm_put "$dm_at $dm_disk $dm_inodes .
+" 2>/dev/null >"$dm_home/room"
 }
 
 # Percent of what we may use that is in use, rounded up, as dm_used: of $1 in all, $2 are free, of

@@ -29,10 +29,9 @@ static RUNNER_NAME: LazyLock<String> = LazyLock::new(|| {
     format!("runner-{}", hexadecimal(&hash.finalize(), 6))
 });
 
-/// Says `ready` and how full the machine is: disk, inodes, memory, in percent. The runner is read in
-/// a shell of its own, which is over by then, for the one that says this serves the first build.
-const READY: &str = r#"dm_full=$(. "./.dormouse/@NAME@" && dm_room && echo "$dm_disk $dm_inodes $dm_memory") || exit 73
-echo "ready $dm_full"
+/// Says `ready` and how full the machine is: disk, inodes, memory, in percent.
+const READY: &str = r#". "./.dormouse/@NAME@" && dm_room "$dm_blocks" || exit 73
+echo "ready $dm_disk $dm_inodes $dm_memory"
 "#;
 
 /// Puts the runner on the machine and starts its lease, if one is given; prints `ready` and how full
@@ -47,7 +46,7 @@ pub(super) fn prepare(first_lease: Option<Span>) -> String {
         .collect();
     let mut script = PREPARE
         .replace("@NAME@", &RUNNER_NAME)
-        .replace("@RUNNER@\n", &runner);
+        .replace("@RUNNER@", &runner.replace('\'', r"'\''"));
     if let Some(length) = first_lease {
         script.push_str(&lease(length));
     }

@@ -556,7 +556,6 @@ fn parse_probe(line: &[u8]) -> Option<Probe> {
         "rebooted" => length(words.next()).map(Probe::Rebooted),
         "done" => {
             let code = words.next()?.parse().ok()?;
-            words.next()?;
             length(words.next()).map(|length| Probe::Done(code, length))
         }
         _ => None,
@@ -573,17 +572,10 @@ mod tests {
         assert_eq!(read("absent"), Some(Probe::Absent));
         assert_eq!(read("running 12\n"), Some(Probe::Running(12)));
         assert_eq!(read("starting 0"), Some(Probe::Starting(0)));
-        assert_eq!(read("done 3 1700000000 310"), Some(Probe::Done(3, 310)));
+        assert_eq!(read("done 3 310"), Some(Probe::Done(3, 310)));
         assert_eq!(read("lost 5"), Some(Probe::Lost(5)));
         assert_eq!(read("rebooted 6"), Some(Probe::Rebooted(6)));
-        for line in [
-            "",
-            "done 3",
-            "done x 1 2",
-            "running",
-            "running -1",
-            "what 5",
-        ] {
+        for line in ["", "done 3", "done x 1", "running", "running -1", "what 5"] {
             assert_eq!(read(line), None, "{line:?}");
         }
     }

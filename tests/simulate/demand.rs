@@ -22,7 +22,7 @@ fn house() -> Snapshot {
         image: IMAGE,
     }];
     let any = Class {
-        candidates,
+        candidates: candidates.into(),
         ..Class::default()
     };
     let fresh = Class {
