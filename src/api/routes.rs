@@ -48,6 +48,7 @@ fn reader_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(image_health::show_image_health))
         .routes(routes!(catalogue::list_policies))
         .routes(routes!(policies::show_effective))
+        .routes(routes!(catalogue::check))
         .routes(routes!(planning::show_plan))
         .routes(routes!(planning::record_plan))
         .routes(routes!(planning::report_cost))

@@ -24,6 +24,7 @@ use super::learn::{Learning, Surer};
 use super::sharing::slots;
 use super::spend::{Spend, meter_of};
 use super::superseded::Lines;
+use super::waits::Waits;
 
 /// Most machines at once unless a policy says otherwise: a first bill that nobody need fear.
 pub const DEFAULT_MAX_MACHINES: u32 = 10;
@@ -77,6 +78,8 @@ pub(crate) struct Books {
     pub(super) reuse: BTreeMap<(ImageIndex, Option<ProjectIndex>), Reuse>,
     /// What was learnt, and what follows from it.
     pub(crate) learning: Learning,
+    /// What queued builds have waited for.
+    pub(super) waits: Waits,
 }
 
 impl Books {

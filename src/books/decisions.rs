@@ -21,6 +21,9 @@ use super::spend::Launched;
 /// Makes the keys of a machine that its provider takes by itself.
 pub(crate) type NewKeys<'a> = dyn FnMut(MachineId) -> Result<MachineKeys, IllegalTransition> + 'a;
 
+/// What stands before the reason for which a build had to wait, in the event of its binding.
+pub(crate) const WAITED: &str = "; before that it waited: ";
+
 /// A recorded decision that is ready to be carried out.
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
@@ -347,7 +350,8 @@ fn bind(
         attempt,
         since: draft.now,
     };
-    draft.enter_build(build, bound, format!("bound to {machine}, {what}"))?;
+    let why = why(draft, build, machine, what);
+    draft.enter_build(build, bound, format!("bound to {machine}, {why}"))?;
     let number = draft
         .books
         .builds
@@ -374,6 +378,16 @@ fn give_to(draft: &mut Draft<'_>, build: BuildId, machine: MachineId) {
         let reuse = draft.books.wish_of(build, &image.unwrap_or_default());
         draft.change_machine(machine, |machine| machine.given_to(project, reuse));
     }
+}
+
+/// Why a build is given a machine, and what had kept it from one, for people.
+fn why(draft: &Draft<'_>, build: BuildId, machine: MachineId, what: &str) -> String {
+    let image = draft.books.machines.get(&machine).map(|m| m.image.as_str());
+    let rank = image.and_then(|image| draft.books.rank_of(build, image));
+    let rank = rank.map_or_else(String::new, |rank| format!("; {rank}"));
+    let waited = draft.books.waited_for(build, draft.now);
+    let waited = waited.map_or_else(String::new, |why| format!("{WAITED}{why}"));
+    format!("{what}{rank}{waited}")
 }
 
 fn project_of(draft: &Draft<'_>, build: BuildId) -> Option<String> {

@@ -8,7 +8,7 @@
 //! policies), `decisions` (what the planner wants), `settlement` and `machine_steps` (what becomes of
 //! machines), `outcome` (what follows from an end), `capacity` (where machines can be had), `learn`
 //! (what the past says of the future), `spend` and `admission` (what limits and budgets count, and ask
-//! for).
+//! for), `waits` (what builds waited for).
 //!
 //! It must not read a clock, wait, or talk to anything. Callers: `engine`, `simulate`.
 
@@ -35,6 +35,7 @@ mod spend;
 mod submissions;
 mod superseded;
 mod tidy;
+mod waits;
 mod wishes;
 
 pub use admission::{Approval, BudgetReport};
@@ -45,7 +46,7 @@ pub(crate) use admission::{Looked, NotApproved, approve, look_at_budgets};
 pub(crate) use attempt_steps::step_began;
 pub(crate) use books::Books;
 pub(crate) use capacity::{FAILURE_WINDOW, Skills};
-pub(crate) use decisions::{Effect, record};
+pub(crate) use decisions::{Effect, WAITED, record};
 pub use declarations::Applied;
 pub(crate) use declarations::{apply_image, apply_policy, retire};
 pub(crate) use draft::Draft;

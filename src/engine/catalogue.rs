@@ -9,7 +9,7 @@ use super::engine::{Engine, Fault};
 use super::intake::{desk_error, not_found};
 
 /// A declaration that was read without a problem.
-enum Parsed {
+pub(super) enum Parsed {
     Image(String, Box<ImageSpec>),
     Policy(String, Box<PolicySpec>),
 }
@@ -40,7 +40,10 @@ impl Engine {
         })
     }
 
-    fn parse_all(&self, declarations: &[Declaration]) -> Result<Vec<Parsed>, ApplyError> {
+    pub(super) fn parse_all(
+        &self,
+        declarations: &[Declaration],
+    ) -> Result<Vec<Parsed>, ApplyError> {
         if !self.is_running() {
             return Err(ApplyError::Busy);
         }
@@ -146,7 +149,7 @@ impl Engine {
 
 impl Parsed {
     /// Kind and name: what may be declared once.
-    fn key(&self) -> (&'static str, &str) {
+    pub(super) fn key(&self) -> (&'static str, &str) {
         match self {
             Self::Image(name, _) => ("image", name),
             Self::Policy(name, _) => ("policy", name),

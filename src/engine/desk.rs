@@ -43,6 +43,15 @@ pub enum Declaration {
     Policy(String),
 }
 
+/// A declaration that may be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The name of the image or policy.
+    pub name: String,
+    /// What is allowed, and hardly meant.
+    pub warnings: Vec<String>,
+}
+
 /// One capability of a verified image.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProbeVerdict {
@@ -103,6 +112,9 @@ pub trait Desk: Send + Sync + std::fmt::Debug {
     /// Makes the declarations current: all of them, or none when one has a problem. Problems carry
     /// the index of their declaration.
     async fn apply(&self, declarations: Vec<Declaration>) -> Result<Vec<Applied>, ApplyError>;
+    /// What the declarations would be warned of if they were current; applies nothing. Problems are
+    /// those of [`Desk::apply`].
+    async fn check(&self, declarations: Vec<Declaration>) -> Result<Vec<Checked>, ApplyError>;
     /// Takes an image out of the catalogue; its machines drain.
     async fn remove_image(&self, name: &str, who: &str) -> Result<Image, DeskError>;
     /// Makes a quarantined version of an image current again.

@@ -13,7 +13,9 @@ use crate::model::{
 };
 use crate::planner::{self, Explanation, PlanReport, Quote, RecordedPass};
 
-use super::desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
+use super::desk::{
+    Accepted, ApplyError, Checked, Declaration, Desk, DeskError, ProbeVerdict, Submission,
+};
 use super::engine::Engine;
 use super::intake::{desk_error, hex, not_found};
 
@@ -84,7 +86,7 @@ impl Desk for FrontDesk {
     }
 
     async fn quote(&self, submission: Submission) -> Result<Quote, DeskError> {
-        self.engine.quote_document(submission)
+        self.engine.quote_document(submission).await
     }
 
     async fn cancel_build(&self, id: BuildId, who: &str) -> Result<Build, DeskError> {
@@ -111,6 +113,10 @@ impl Desk for FrontDesk {
 
     async fn apply(&self, declarations: Vec<Declaration>) -> Result<Vec<Applied>, ApplyError> {
         self.engine.apply_all(declarations).await
+    }
+
+    async fn check(&self, declarations: Vec<Declaration>) -> Result<Vec<Checked>, ApplyError> {
+        self.engine.check_all(&declarations)
     }
 
     async fn remove_image(&self, name: &str, who: &str) -> Result<Image, DeskError> {

@@ -5,7 +5,7 @@
 //! (launch to readiness, or not), `attempt` (a build on its machine), `sleep`, `spot` (machines that are
 //! taken back), `ending` (a machine's end and its proof), `sweep` (finds lost and leaked ones),
 //! `sessions` (SSH, leases). `resolve` and `capacity` know where images can be launched. `outcome` holds what
-//! follows from an end. `intake`, `wish`, `catalogue`, `verify` and `explain` answer clients through
+//! follows from an end. `intake`, `wish`, `catalogue`, `check`, `verify`, `quote` and `explain` answer clients through
 //! the desk. `run` is its life: crash-only, a fault loads the state anew.
 //!
 //! It knows port traits, never concrete adapters. Callers: `app`; `api` through [`Desk`].
@@ -15,6 +15,7 @@ mod boot_failure;
 mod bring_up;
 mod budgets;
 mod catalogue;
+mod check;
 mod desk;
 mod ending;
 #[expect(
@@ -45,7 +46,9 @@ mod tidy;
 mod verify;
 mod wish;
 
-pub use desk::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
+pub use desk::{
+    Accepted, ApplyError, Checked, Declaration, Desk, DeskError, ProbeVerdict, Submission,
+};
 pub use engine::{Engine, Fault, Parts, Settings};
 pub use front_desk::FrontDesk;
 pub use index::StoreIndex;

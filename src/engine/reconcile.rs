@@ -51,6 +51,7 @@ impl Engine {
             for action in &plan.actions {
                 effects.extend(record(draft, action, &mut new_keys)?);
             }
+            draft.books.note_waits(&plan, draft.now);
             Ok(effects)
         })?;
         if !violations.is_empty() {

@@ -24,6 +24,7 @@ pub(super) fn awaited(why: &Blocked) -> String {
         Blocked::Paused(..) => "the end of a pause",
         Blocked::Dry(..) => "capacity",
         Blocked::Unresolved(_) => "its provider to say where the image can be launched",
+        Blocked::NotSold(..) => "a policy that asks for what can be had",
         Blocked::Backoff(_) => "the time of its next attempt",
         Blocked::Tidying(..) => "the proof that a machine is clean",
     };
@@ -47,6 +48,14 @@ pub(super) fn what_helps(books: &Books, why: &Blocked) -> String {
         ),
         Blocked::Tidying(_, until) => {
             format!("It gets the machine in a moment, or another one after {until}.")
+        }
+        Blocked::NotSold(image, market) => {
+            let name = books.snapshot.image(*image).map_or("", |image| &image.name);
+            let market = market.word();
+            format!(
+                "It waits for ever, unless its policy stops to ask for {market} capacity \
+                 (`market.buy`) or {name} becomes available as such."
+            )
         }
         Blocked::Unresolved(image) => {
             let name = books.snapshot.image(*image).map_or("", |image| &image.name);
@@ -85,6 +94,12 @@ pub(super) fn remedies(books: &Books, build: &Build, why: &Blocked) -> Vec<Remed
             vec![remedy(&effect, "dormouse apply FILE.yaml".to_owned())]
         }
         Blocked::Unresolved(image) => vec![events(image_of(*image))],
+        // The policy's key is told with the shapes that it keeps away.
+        Blocked::NotSold(image, _) => {
+            let name = image_of(*image);
+            let command = format!("dormouse policy show --for /{name}");
+            vec![remedy("shows which policy asks for what", command)]
+        }
         // It takes a moment, and nobody can make it shorter.
         Blocked::Tidying(..) => Vec::new(),
         Blocked::Backoff(_) => {

@@ -64,6 +64,7 @@ fn waits_for_machines(why: &Blocked, place: usize) -> bool {
         | Blocked::Paused(..)
         | Blocked::Dry(..)
         | Blocked::Unresolved(_)
+        | Blocked::NotSold(..)
         | Blocked::Tidying(..)
         | Blocked::Backoff(_) => false,
     }

@@ -44,13 +44,14 @@ pub use image_set::Candidates;
 pub use limits::{LAUNCH_WINDOW, LaunchView, Limit, Load, Quota, Reached, Rule, Scope};
 pub use plan::{Action, Blocked, FloorNote, Kept, Plan, Waiting, plan};
 pub use quote::{
-    Estimate, Given, Job, JobEstimate, Kind, Quote, QuotedBuild, Spread, Work, estimate,
+    Estimate, Given, Job, JobEstimate, Kind, Quote, QuotedBuild, Retries, Spread, Work, estimate,
 };
 pub use replay::{RecordedPass, Replay, replay};
 pub use report::{
-    Explanation, ImageVerdict, MachineCost, MachineReport, PlanReport, Remedy, ShapeVerdict,
-    WaitingReport, blocked_words, render,
+    AttemptReport, Explanation, ImageVerdict, MachineCost, MachineReport, PlanReport, Remedy,
+    ShapeVerdict, WaitingReport, blocked_words, render,
 };
+pub use rest::Minds;
 pub use share::{Flow, MOST_PRIORITY, Shares};
 pub use snapshot::{
     BoundView, Candidate, Class, ClassId, ImageIndex, ImageView, MachineView, Meter, OfferingView,
@@ -60,12 +61,8 @@ pub use snapshot::{
 pub use standing::{Ceiling, FloorWhy, Floors, IdleTerms, IdleWhy, KeptWhy};
 
 #[cfg(test)]
-mod explain_tests;
-#[cfg(test)]
 #[path = "late/tests.rs"]
 mod late_tests;
-#[cfg(test)]
-mod limit_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Blocked {
             | Self::Tidying(_, until) => Some(*until),
             Self::Limit(reached) => reached.until,
             Self::Budget(no_room) => no_room.until,
-            Self::NoImage | Self::Unresolved(_) => None,
+            Self::NoImage | Self::Unresolved(_) | Self::NotSold(..) => None,
         }
     }
 }
@@ -580,7 +580,10 @@ impl<'a> Search<'a> {
         }
         Err(match opens_at {
             Some(until) => Blocked::Dry(index, until),
-            None => Blocked::Unresolved(index),
+            None => match markets(self.class, image).last() {
+                Some(market) if !image.offerings.is_empty() => Blocked::NotSold(index, market),
+                Some(_) | None => Blocked::Unresolved(index),
+            },
         })
     }
 }

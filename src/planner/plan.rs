@@ -134,6 +134,8 @@ pub enum Blocked {
     Dry(ImageIndex, Timestamp),
     /// It is not known yet where a fitting image can be launched.
     Unresolved(ImageIndex),
+    /// Their policy asks for this market, and no fitting image is sold on it.
+    NotSold(ImageIndex, Market),
     /// A machine that fits is being tidied up after another build; it is not waited for any longer
     /// after this time.
     Tidying(MachineId, Timestamp),

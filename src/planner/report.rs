@@ -63,6 +63,35 @@ pub struct Explanation {
     /// What a person could change.
     #[serde(default)]
     pub remedies: Vec<Remedy>,
+    /// Where it ran, try by try.
+    #[serde(default)]
+    pub attempts: Vec<AttemptReport>,
+}
+
+/// One try of a build: where it ran, why there, and what came of it. What was not noted at the time
+/// is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// 1 for the first.
+    pub number: u32,
+    /// The machine.
+    pub machine: MachineId,
+    /// What the machine is: its image, and as what it was bought.
+    pub place: Option<String>,
+    /// What the machine was to the build when it got it, and which of the images that fit it has.
+    pub why: Option<String>,
+    /// What had kept the build from a machine, as a clause; none for nothing.
+    pub waited_for: Option<String>,
+    /// When it got the machine.
+    pub bound_at: Timestamp,
+    /// How long it had been queued by then.
+    pub waited: Span,
+    /// From then on to its first step.
+    pub ready: Option<Span>,
+    /// From its first step to its end, or until now.
+    pub ran: Option<Span>,
+    /// How it ended, or that it has not.
+    pub outcome: String,
 }
 
 /// What a person could do about a build.
@@ -235,6 +264,13 @@ pub fn blocked_words(snapshot: &Snapshot, why: &Blocked) -> String {
         Blocked::Unresolved(image) => {
             let image = snapshot.image(*image).map_or("?", |image| &image.name);
             format!("it is not known yet where image {image} can be launched")
+        }
+        Blocked::NotSold(image, market) => {
+            let image = snapshot.image(*image).map_or("?", |image| &image.name);
+            let market = market.word();
+            format!(
+                "its policy asks for {market} capacity, and image {image} cannot be had as such"
+            )
         }
         Blocked::Tidying(machine, _) => {
             format!("{machine}, which fits, is being tidied up after another build")

@@ -23,18 +23,39 @@ pub(super) fn must_rest(machine: &MachineView, image: &ImageView) -> Option<Reas
     (machine.past.reuse == Reuse::Never && is_used(machine)).then_some(Reason::BuildCount)
 }
 
-/// Whether builds of a class may follow those that a machine has run, or join those that it has:
-/// neither they nor those may mind.
-pub(super) fn may_follow(class: &Class, machine: &MachineView) -> bool {
+/// Whose wish keeps a build from a machine that has run others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Minds {
+    /// Those that it has run want nobody after them.
+    ThoseBefore,
+    /// The build wants nobody before it.
+    TheBuild,
+    /// Those that it has run want builds of their own project only.
+    ProjectBefore,
+    /// The build wants builds of its own project only.
+    ProjectOfBuild,
+}
+
+/// Whose wish keeps builds of a class from following those that a machine has run, or from joining
+/// those that it has: neither they nor those may mind.
+pub(super) fn who_minds(class: &Class, machine: &MachineView) -> Option<Minds> {
     if !is_used(machine) {
-        return true;
+        return None;
     }
-    let wanted = class.reuse.get(&machine.image).copied();
-    match machine.past.reuse.stricter(wanted.unwrap_or_default()) {
-        Reuse::Any => true,
-        Reuse::Project => !machine.past.is_mixed && machine.project == Some(class.project),
-        Reuse::Never => false,
+    let wanted = class.reuse.get(&machine.image).copied().unwrap_or_default();
+    let is_of_project = !machine.past.is_mixed && machine.project == Some(class.project);
+    match (machine.past.reuse, wanted) {
+        (Reuse::Never, _) => Some(Minds::ThoseBefore),
+        (_, Reuse::Never) => Some(Minds::TheBuild),
+        (Reuse::Project, _) if !is_of_project => Some(Minds::ProjectBefore),
+        (_, Reuse::Project) if !is_of_project => Some(Minds::ProjectOfBuild),
+        (Reuse::Project | Reuse::Any, Reuse::Project | Reuse::Any) => None,
     }
+}
+
+/// Whether nobody minds.
+pub(super) fn may_follow(class: &Class, machine: &MachineView) -> bool {
+    who_minds(class, machine).is_none()
 }
 
 /// Until when a machine that is being tidied up is waited for.

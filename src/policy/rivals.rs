@@ -1,20 +1,36 @@
 //! Policies that say different things of the same, with nothing but their names to decide.
 
+use std::fmt;
+
 use crate::model::{Policy, PolicySpec};
 
 use super::select::{Specificity, is_like};
 use super::terms::Knob;
 use super::write::{KNOBS, Said, is_of, said};
 
-/// Two policies that set the same knob for things that both speak of, neither being more specific.
+/// Two policies that set the same knob to different things, for what both speak of, neither being
+/// more specific.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rivals {
     /// The one that holds, for its name comes first.
     pub holds: String,
     /// The other.
     pub yields: String,
-    /// What both say.
+    /// What both say, and differently.
     pub knobs: Vec<Knob>,
+}
+
+/// One sentence for people.
+impl fmt::Display for Rivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let knobs: Vec<&str> = self.knobs.iter().map(|knob| knob.0).collect();
+        let (holds, yields, knobs) = (&self.holds, &self.yields, knobs.join(", "));
+        write!(
+            f,
+            "policies {yields} and {holds} may speak of the same, as specifically, and say different \
+             things of {knobs}; {holds} holds, for its name comes first"
+        )
+    }
 }
 
 /// All such pairs, by name.
@@ -44,12 +60,18 @@ pub fn rivals(policies: &[Policy]) -> Vec<Rivals> {
 
 fn both_say(first: &PolicySpec, second: &PolicySpec) -> Vec<Knob> {
     let (first, second) = (said(first), said(second));
-    let says = |said: &[Said], knob: &str| said.iter().any(|it| is_of(it.key, knob));
     KNOBS
         .into_iter()
-        .filter(|knob| says(&first, knob) && says(&second, knob))
+        .filter(|knob| {
+            let (one, other) = (of_knob(&first, knob), of_knob(&second, knob));
+            !one.is_empty() && !other.is_empty() && one != other
+        })
         .map(Knob)
         .collect()
+}
+
+fn of_knob<'a>(said: &'a [Said], knob: &str) -> Vec<&'a Said> {
+    said.iter().filter(|said| is_of(said.key, knob)).collect()
 }
 
 /// Whether there may be a thing that both speak of. Two patterns are taken to have a name in common.

@@ -1,5 +1,7 @@
 //! Which policies speak of what, which of them holds, and what is shown of it.
 
+mod conflicts;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -204,34 +206,6 @@ fn a_warm_tier_can_be_overridden_with_nothing() {
         effective(&policies, &subject).terms.warm.forecast
     };
     assert_eq!((of(None), of(Some("web"))), (true, false));
-}
-
-#[test]
-fn rivals_are_told_once_by_name() {
-    let idle = |spec: PolicySpec| PolicySpec {
-        idle_timeout: Some(IdleTimeout::Auto),
-        ..spec
-    };
-    let policies = [
-        named("z", idle(selecting(&["web", "lib"], &[], &[], &[]))),
-        named("a", idle(selecting(&["web"], &[], &[], &[]))),
-        named("pattern", idle(selecting(&["w*"], &[], &[], &[]))),
-        named("other", idle(selecting(&["docs"], &[], &[], &[]))),
-        named("image", idle(selecting(&[], &["debian"], &[], &[]))),
-        named(
-            "says-something-else",
-            PolicySpec {
-                slots: Some(2),
-                ..selecting(&["web"], &[], &[], &[])
-            },
-        ),
-    ];
-    let expected = Rivals {
-        holds: "a".to_owned(),
-        yields: "z".to_owned(),
-        knobs: vec![Knob("idle.timeout")],
-    };
-    assert_eq!(rivals(&policies), [expected]);
 }
 
 /// Numbers that decide what a generated policy says.

@@ -378,8 +378,11 @@ impl<'a> Simulation<'a> {
         }
         for waiting in &plan.waiting {
             self.coverage.note(match waiting.why {
-                // Days have no budgets yet, and are tidied up at once.
-                Blocked::NoImage | Blocked::Budget(_) | Blocked::Tidying(..) => continue,
+                // Days have no budgets yet, are tidied up at once, and are sold what they ask for.
+                Blocked::NoImage
+                | Blocked::NotSold(..)
+                | Blocked::Budget(_)
+                | Blocked::Tidying(..) => continue,
                 Blocked::Limit(_) => Situation::WaitsForLimit,
                 Blocked::Paused(_, paused) => match paused.why {
                     PauseReason::Breaker => Situation::WaitsForBreaker,

@@ -312,7 +312,7 @@ fn files_are_applied_together_and_by_their_place() {
     let fake = Fake::start(|_, _| {
         let row = |kind: &str, name: &str, changed: bool| {
             json!({ "kind": kind, "file": format!("{name}.yaml"), "name": name, "version": 2,
-                    "changed": changed })
+                    "changed": changed, "warnings": if changed { vec![] } else { vec!["oh"] } })
         };
         let items = [
             row("image", "debian", true),
@@ -341,6 +341,7 @@ fn files_are_applied_together_and_by_their_place() {
         rows[2],
         ["default.yaml", "policy", "default", "2", "unchanged"]
     );
+    assert_eq!(ran.stderr, "warning: default.yaml: oh\n");
     let sent: Value = serde_json::from_str(&fake.seen()[0].body).unwrap();
     assert_eq!(
         sent["declarations"],
@@ -351,6 +352,48 @@ fn files_are_applied_together_and_by_their_place() {
     );
     std::fs::write(program.home.path().join("odd.yaml"), "c: 3").unwrap();
     assert_eq!(program.run(&["apply", "odd.yaml"]).code, Some(2));
+}
+
+#[test]
+fn policies_are_checked_beside_what_a_server_has_and_without_one() {
+    let fake = Fake::start(|_, seen| match seen.path.as_str() {
+        "/check" => Answer::json(
+            200,
+            &json!({ "items": [{ "kind": "policy", "file": "web.yaml", "name": "web",
+                                 "warnings": ["another one says otherwise"] }] }),
+        ),
+        path => panic!("{path} was not asked for"),
+    });
+    let program = Program::at(&fake.url());
+    let file = program.home.path().join("web.yaml");
+    std::fs::write(&file, "name: web\nidle: { timeout: 5m }\n").unwrap();
+    let ran = program.run(&["policy", "check", "web.yaml"]);
+    let expected = "warning: web.yaml: another one says otherwise\nok: web.yaml: web\n";
+    assert_eq!((ran.code, ran.text()), (Some(0), expected), "{ran:?}");
+    let sent: Value = serde_json::from_str(&fake.seen()[0].body).unwrap();
+    assert_eq!(sent["declarations"][0]["kind"], "policy");
+
+    // What is wrong with a file is told before anybody is asked.
+    std::fs::write(&file, "name: web\nidle: { timeout: x }\n").unwrap();
+    let wrong = program.run(&["policy", "check", "web.yaml"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.stderr.contains("web.yaml:2:18"), "{wrong:?}");
+    assert_eq!(fake.seen().len(), 1);
+
+    std::fs::write(&file, "name: web\nidle: { timeout: 5m }\n").unwrap();
+    let nobody = Program::at("http://127.0.0.1:9");
+    let file = nobody.home.path().join("web.yaml");
+    std::fs::write(&file, "name: web\n").unwrap();
+    let alone = nobody.run(&["policy", "check", "web.yaml"]);
+    assert_eq!((alone.code, alone.text()), (Some(0), "ok: web.yaml: web\n"));
+    assert!(
+        alone.stderr.contains("cannot reach the server"),
+        "{alone:?}"
+    );
+    let json = nobody
+        .run(&["policy", "check", "web.yaml", "--json"])
+        .json();
+    assert_eq!(json["server"], false);
 }
 
 #[test]

@@ -37,4 +37,5 @@ mod standing;
 mod store;
 mod superseded;
 mod tidy;
+mod told;
 mod world;

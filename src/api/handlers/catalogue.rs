@@ -10,10 +10,10 @@ use crate::api::error::ApiError;
 use crate::api::extract::{JsonBody, Name};
 use crate::api::state::ApiState;
 use crate::api::view::{
-    AcceptedView, AppliedView, ApplyRequest, ApplyResponse, DeclarationFile, DeclarationKind,
-    ImageView, Page, PolicyView, ProblemDetails,
+    AcceptedView, AppliedView, ApplyRequest, ApplyResponse, CheckResponse, CheckedView,
+    DeclarationFile, DeclarationKind, ImageView, Page, PolicyView, ProblemDetails,
 };
-use crate::engine::Declaration;
+use crate::engine::{ApplyError, Declaration};
 
 /// List images
 ///
@@ -111,7 +111,8 @@ pub(in crate::api) async fn list_policies(
 
 /// Apply files
 ///
-/// Makes image and policy files current: all of them, or none when one has a problem.
+/// Makes image and policy files current: all of them, or none when one has a problem. Warns of what is
+/// allowed, and hardly meant.
 #[utoipa::path(
     post, path = "/apply", tag = "policies", request_body = ApplyRequest,
     responses(
@@ -124,17 +125,49 @@ pub(in crate::api) async fn apply(
     JsonBody(request): JsonBody<ApplyRequest>,
 ) -> Result<Json<ApplyResponse>, ApiError> {
     let files = request.declarations;
-    let declarations = files.iter().map(declaration).collect();
-    let applied = state.desk.apply(declarations).await.map_err(|error| {
-        let names: Vec<String> = files.iter().map(|file| file.file.clone()).collect();
-        ApiError::from_apply(error, &names)
-    })?;
+    let declarations: Vec<Declaration> = files.iter().map(declaration).collect();
+    let applied = state.desk.apply(declarations.clone()).await;
+    let applied = applied.map_err(|error| problems_of(error, &files))?;
+    // They are current whether or not there is something to warn of.
+    let checked = state.desk.check(declarations).await.unwrap_or_default();
+    let warnings = checked.into_iter().map(|checked| checked.warnings);
     let items = files
         .into_iter()
         .zip(applied)
-        .map(|(file, applied)| AppliedView::new(file, applied))
+        .zip(warnings.chain(std::iter::repeat_with(Vec::new)))
+        .map(|((file, applied), warnings)| AppliedView::new(file, applied, warnings))
         .collect();
     Ok(Json(ApplyResponse { items }))
+}
+
+/// Check files
+///
+/// Tells the problems of image and policy files, and what is allowed and hardly meant, beside the
+/// catalogue and the policies that are current. Changes nothing.
+#[utoipa::path(
+    post, path = "/check", tag = "policies", request_body = ApplyRequest,
+    responses(
+        (status = 200, description = "What was found in each file", body = CheckResponse),
+        (status = 422, description = "Files have problems", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::api) async fn check(
+    State(state): State<ApiState>,
+    JsonBody(request): JsonBody<ApplyRequest>,
+) -> Result<Json<CheckResponse>, ApiError> {
+    let files = request.declarations;
+    let checked = state.desk.check(files.iter().map(declaration).collect());
+    let checked = checked.await.map_err(|error| problems_of(error, &files))?;
+    let items = files.into_iter().zip(checked);
+    let items = items.map(|(file, checked)| CheckedView::new(file, checked));
+    Ok(Json(CheckResponse {
+        items: items.collect(),
+    }))
+}
+
+fn problems_of(error: ApplyError, files: &[DeclarationFile]) -> ApiError {
+    let names: Vec<String> = files.iter().map(|file| file.file.clone()).collect();
+    ApiError::from_apply(error, &names)
 }
 
 fn declaration(file: &DeclarationFile) -> Declaration {

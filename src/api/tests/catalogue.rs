@@ -4,9 +4,9 @@ use super::fake_desk::BROKEN;
 use super::things;
 use super::world::{Ask, World};
 use crate::api::view::{
-    AcceptedView, ApplyRequest, ApplyResponse, CostGroupWord, CostReport, DeclarationFile,
-    DeclarationKind, EffectiveView, ImageHealthView, ImageStateWord, ImageView, MachineStateWord,
-    MachineView, Page, PlanView, PolicyView,
+    AcceptedView, ApplyRequest, ApplyResponse, CheckResponse, CostGroupWord, CostReport,
+    DeclarationFile, DeclarationKind, EffectiveView, ImageHealthView, ImageStateWord, ImageView,
+    MachineStateWord, MachineView, Page, PlanView, PolicyView,
 };
 use crate::model::{
     BuildSpec, Category, Change, ImageState, MachineState, PipelineId, Reason, Span,
@@ -276,6 +276,23 @@ async fn files_are_applied_together() {
         ]
     );
     assert_eq!(answer.items[1].version, 4);
+    assert_eq!(answer.items[0].warnings, Vec::<String>::new());
+    assert_eq!(answer.items[1].warnings, ["same says nothing new"]);
+}
+
+#[tokio::test]
+async fn files_are_checked_with_the_same_problems_and_by_readers() {
+    let world = World::new();
+    let ask = |text| {
+        let declarations = vec![file(DeclarationKind::Policy, "p.yaml", text)];
+        Ask::post("check").json(&ApplyRequest { declarations })
+    };
+    let answer: CheckResponse = world.call(ask("same")).await.json(200);
+    let row = &answer.items[0];
+    assert_eq!((row.file.as_str(), row.name.as_str()), ("p.yaml", "same"));
+    assert_eq!(row.warnings, ["same says nothing new"]);
+    let problem = world.call(ask(BROKEN)).await.problem(422);
+    assert_eq!(problem.problems[0].file.as_deref(), Some("p.yaml"));
 }
 
 #[tokio::test]

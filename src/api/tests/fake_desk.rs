@@ -11,7 +11,9 @@ use super::fake_budgets::FakeBudgets;
 use super::fake_store::FakeStore;
 use super::things;
 use crate::books::{Applied, Approval, BudgetReport, ImageHealth, ShapeHealth, VersionHealth};
-use crate::engine::{Accepted, ApplyError, Declaration, Desk, DeskError, ProbeVerdict, Submission};
+use crate::engine::{
+    Accepted, ApplyError, Checked, Declaration, Desk, DeskError, ProbeVerdict, Submission,
+};
 use crate::model::{
     Build, BuildId, BuildResult, Cancel, Change, Image, ImageState, Machine, MachineId,
     MachineState, Money, Pipeline, PipelineId, Policy, Rate, Reason, Span, Timestamp, Token,
@@ -240,6 +242,21 @@ impl Desk for FakeDesk {
         Ok(texts.into_iter().map(applied).collect())
     }
 
+    async fn check(&self, declarations: Vec<Declaration>) -> Result<Vec<Checked>, ApplyError> {
+        let applied = self.apply(declarations).await?;
+        let checked = |applied| match applied {
+            Applied::Unchanged { name, .. } => Checked {
+                warnings: vec![format!("{name} says nothing new")],
+                name,
+            },
+            Applied::Changed { name, .. } => Checked {
+                name,
+                warnings: Vec::new(),
+            },
+        };
+        Ok(applied.into_iter().map(checked).collect())
+    }
+
     async fn remove_image(&self, name: &str, _: &str) -> Result<Image, DeskError> {
         let mut image = self
             .images()
@@ -410,6 +427,7 @@ impl Desk for FakeDesk {
             next_try: None,
             ahead: Some(2),
             remedies: Vec::new(),
+            attempts: Vec::new(),
         })
     }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::amount::RateView;
 use crate::books::Applied;
-use crate::engine::ProbeVerdict;
+use crate::engine::{Checked, ProbeVerdict};
 use crate::model::{Capabilities, CapabilityValue, Image, ImageState, Shape, Span, Timestamp};
 
 /// A size of machine, with its price.
@@ -217,11 +217,14 @@ pub struct AppliedView {
     pub version: u32,
     /// Whether the version is new; else the stored one says the same already.
     pub changed: bool,
+    /// What is allowed, and hardly meant.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl AppliedView {
     /// What applying `file` did.
-    pub fn new(file: DeclarationFile, applied: Applied) -> Self {
+    pub fn new(file: DeclarationFile, applied: Applied, warnings: Vec<String>) -> Self {
         let (name, version, changed) = match applied {
             Applied::Unchanged { name, version } => (name, version, false),
             Applied::Changed { name, version } => (name, version, true),
@@ -232,6 +235,7 @@ impl AppliedView {
             name,
             version,
             changed,
+            warnings,
         }
     }
 }
@@ -241,4 +245,36 @@ impl AppliedView {
 pub struct ApplyResponse {
     /// One row a file.
     pub items: Vec<AppliedView>,
+}
+
+/// A file that could be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckedView {
+    /// What it declares.
+    pub kind: DeclarationKind,
+    /// The file, as it was called in the request.
+    pub file: String,
+    /// The name of the image or policy.
+    pub name: String,
+    /// What is allowed, and hardly meant.
+    pub warnings: Vec<String>,
+}
+
+impl CheckedView {
+    /// What was found in `file`.
+    pub fn new(file: DeclarationFile, checked: Checked) -> Self {
+        Self {
+            kind: file.kind,
+            file: file.file,
+            name: checked.name,
+            warnings: checked.warnings,
+        }
+    }
+}
+
+/// What was found in files, in the order of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckResponse {
+    /// One row a file.
+    pub items: Vec<CheckedView>,
 }

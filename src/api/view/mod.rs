@@ -34,8 +34,8 @@ pub use build::{
     BuildDetail, BuildStateWord, BuildSummary, CancelView, ResultWord, StepState, StepView,
 };
 pub use catalogue::{
-    AppliedView, ApplyRequest, ApplyResponse, DeclarationFile, DeclarationKind, ImageStateWord,
-    ImageView, ShapeView, VerdictView,
+    AppliedView, ApplyRequest, ApplyResponse, CheckResponse, CheckedView, DeclarationFile,
+    DeclarationKind, ImageStateWord, ImageView, ShapeView, VerdictView,
 };
 pub use cost::{CostGroupWord, CostReport, CostRowView};
 pub(super) use event::parse_subject;
@@ -48,8 +48,8 @@ pub use pipeline::{
     AcceptedView, BuildRef, CancelCount, PipelineDetail, PipelineState, PipelineSummary,
 };
 pub use plan::{
-    ExplanationView, ImageVerdictView, MachineVerdictView, PlanView, RemedyView, ShapeVerdictView,
-    WaitingView,
+    AttemptReportView, ExplanationView, ImageVerdictView, MachineVerdictView, PlanView, RemedyView,
+    ShapeVerdictView, WaitingView,
 };
 pub use policy::{EffectiveView, KnobView, LimitView, PolicyRef, PolicyView, SaidView};
 pub use problem::{DocumentProblem, ProblemDetails};

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::amount::RateView;
-use crate::model::{BuildId, MachineId, Market, Timestamp};
+use crate::model::{BuildId, MachineId, Market, Span, Timestamp};
 use crate::planner::{
-    Explanation, ImageVerdict, MachineReport, PlanReport, Remedy, ShapeVerdict, WaitingReport,
+    AttemptReport, Explanation, ImageVerdict, MachineReport, PlanReport, Remedy, ShapeVerdict,
+    WaitingReport,
 };
 
 /// What the planner would do now, and what it is waiting for.
@@ -90,6 +91,57 @@ pub struct ExplanationView {
     /// What a person could change.
     #[serde(default)]
     pub remedies: Vec<RemedyView>,
+    /// Where it ran, try by try.
+    #[serde(default)]
+    pub attempts: Vec<AttemptReportView>,
+}
+
+/// One try of a build: where it ran, why there, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AttemptReportView {
+    /// 1 for the first.
+    pub number: u32,
+    /// The machine.
+    #[schema(value_type = String)]
+    pub machine: MachineId,
+    /// What the machine is: its image, and as what it was bought.
+    #[schema(example = "debian-12 version 3, t3.small in eu-1a spot at $0.0042/h")]
+    pub place: Option<String>,
+    /// What the machine was to the build when it got it, and which of the images that fit it has.
+    #[schema(example = "a warm machine; debian-12 is image 1 of 2 that fit")]
+    pub why: Option<String>,
+    /// What had kept the build from a machine, as a clause; null for nothing, or where it was not noted.
+    pub waited_for: Option<String>,
+    /// When it got the machine.
+    #[schema(value_type = String, format = DateTime)]
+    pub bound_at: Timestamp,
+    /// How long it had been queued by then.
+    pub waited_millis: u64,
+    /// From then on to its first step.
+    pub ready_millis: Option<u64>,
+    /// From its first step to its end, or until now.
+    pub ran_millis: Option<u64>,
+    /// How it ended, or that it has not.
+    #[schema(example = "success")]
+    pub outcome: String,
+}
+
+impl From<AttemptReport> for AttemptReportView {
+    fn from(attempt: AttemptReport) -> Self {
+        let millis = |span: Span| span.micros() / 1_000;
+        Self {
+            number: attempt.number,
+            machine: attempt.machine,
+            place: attempt.place,
+            why: attempt.why,
+            waited_for: attempt.waited_for,
+            bound_at: attempt.bound_at,
+            waited_millis: millis(attempt.waited),
+            ready_millis: attempt.ready.map(millis),
+            ran_millis: attempt.ran.map(millis),
+            outcome: attempt.outcome,
+        }
+    }
 }
 
 /// What a person could do about a build.
@@ -131,6 +183,11 @@ impl From<Explanation> for ExplanationView {
                 .remedies
                 .into_iter()
                 .map(RemedyView::from)
+                .collect(),
+            attempts: explanation
+                .attempts
+                .into_iter()
+                .map(AttemptReportView::from)
                 .collect(),
         }
     }

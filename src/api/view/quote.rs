@@ -19,7 +19,8 @@ pub struct QuoteView {
     pub took: MillisRange,
     /// Boots and work of all builds.
     pub cost: MoneyRange,
-    /// Idle time of the machines beside, if nobody else has builds for them.
+    /// Idle time of the machines beside, if nobody else has builds for them, and what is paid for in
+    /// whole pieces and not used.
     pub idle: MoneyRange,
     /// Machines that would be launched or woken at once.
     pub launches: u32,
@@ -38,14 +39,14 @@ pub struct QuotedBuildView {
     pub place: String,
     /// The price of the machine.
     pub price: Option<RateView>,
-    /// From now to its first step.
+    /// From now to the first step of the try that counts.
     pub start: MillisRange,
     /// From its first step to its end.
     pub run: MillisRange,
     /// What that is known from.
     #[schema(example = "no history: its timeout of 1h")]
     pub basis: String,
-    /// Its boot, if it waits for one, and its work.
+    /// Its boot, if it waits for one, and its work, with tries that fail for reasons of infrastructure.
     pub cost: MoneyRange,
 }
 

@@ -10,7 +10,7 @@ use crate::api::view::{
 use crate::cli::command::parse_word;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Fit, Table, Tone, column, numbers};
+use crate::cli::output::{Fit, Table, Tone, column, numbers, words};
 use crate::cli::report::{Outcome, Report, file_error, usage};
 
 /// Most files at once: a catalogue of hundreds of images fits, a mistyped directory does not.
@@ -31,7 +31,7 @@ Of a directory, every .yaml and .yml file is taken. A file below a directory `im
 image, one below `policies` a policy; --kind says so for files that lie elsewhere. Applying the
 same files again changes nothing.
 
-JSON: an array, a row per file: {\"kind\", \"file\", \"name\", \"version\", \"changed\"}.")]
+JSON: an array, a row per file: {\"kind\", \"file\", \"name\", \"version\", \"changed\", \"warnings\"}.")]
 pub(crate) struct Apply {
     /// Files or directories
     #[arg(value_name = "PATH", required = true)]
@@ -57,6 +57,13 @@ impl Apply {
         let request = ApplyRequest { declarations };
         let response: ApplyResponse = ctx.client()?.post_json(&["apply"], &request).await?;
         ctx.output.list(&response.items, "files", table)?;
+        for one in &response.items {
+            for warning in &one.warnings {
+                let file = words::printable(&one.file);
+                ctx.output
+                    .note(&format!("warning: {file}: {}", words::printable(warning)));
+            }
+        }
         Ok(Exit::Success)
     }
 }
@@ -90,7 +97,10 @@ pub(super) fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Re
     Ok(())
 }
 
-fn declaration(path: &Path, kind: Option<DeclarationKind>) -> Result<DeclarationFile, Report> {
+pub(super) fn declaration(
+    path: &Path,
+    kind: Option<DeclarationKind>,
+) -> Result<DeclarationFile, Report> {
     let kind = kind.or_else(|| kind_by_place(path)).ok_or_else(|| {
         usage(format!("cannot tell what {} declares", path.display())).hint(
             "put it below a directory `images` or `policies`, or say --kind image or --kind policy",
@@ -105,7 +115,7 @@ fn declaration(path: &Path, kind: Option<DeclarationKind>) -> Result<Declaration
 }
 
 /// What a file declares by the nearest directory that says so.
-fn kind_by_place(path: &Path) -> Option<DeclarationKind> {
+pub(super) fn kind_by_place(path: &Path) -> Option<DeclarationKind> {
     let absolute = std::path::absolute(path).ok()?;
     absolute
         .ancestors()

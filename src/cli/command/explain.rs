@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::api::view::ExplanationView;
+use crate::api::view::{AttemptReportView, ExplanationView};
 use crate::cli::arguments::Target;
 use crate::cli::client::Client;
 use crate::cli::command::target::{self, Known};
@@ -49,8 +49,10 @@ impl Explain {
                     explanations.push(explain(&client, build.id).await?);
                 }
                 if explanations.is_empty() {
-                    ctx.output
-                        .note(&format!("every build of {id} has its result"));
+                    ctx.output.note(&format!(
+                        "every build of {id} has its result; with a build's id, this tells where \
+                             and why there it ran"
+                    ));
                 }
                 ctx.output.answer(&explanations, |explanations| {
                     let texts = explanations.iter().map(|one| draw(one, ctx.output));
@@ -107,11 +109,44 @@ pub(crate) fn draw(explanation: &ExplanationView, output: Output) -> String {
             (image.verdict.clone(), tone),
         ]);
     }
-    let mut parts = vec![fields.draw(output.paper), table.draw(output.paper)];
+    let mut parts = vec![fields.draw(output.paper)];
+    let attempts = explanation.attempts.iter();
+    parts.extend(attempts.map(|attempt| draw_attempt(attempt, output)));
+    if !table.is_empty() {
+        parts.push(table.draw(output.paper));
+    }
     parts.extend(shapes(explanation).map(|table| table.draw(output.paper)));
     parts.extend(machines(explanation).map(|table| table.draw(output.paper)));
     parts.extend(remedies(explanation, output));
     parts.join("\n")
+}
+
+/// One try, with all that was noted of it.
+fn draw_attempt(attempt: &AttemptReportView, output: Output) -> String {
+    let mut fields = Fields::default();
+    let machine = attempt.machine.to_string();
+    fields.add(
+        "On",
+        match &attempt.place {
+            Some(place) => format!("{machine} ({place})"),
+            None => machine,
+        },
+    );
+    fields.maybe("Why there", attempt.why.clone());
+    let waited = words::millis(attempt.waited_millis);
+    fields.add(
+        "Queued for",
+        match &attempt.waited_for {
+            Some(why) => format!("{waited}: {why}"),
+            None => waited,
+        },
+    );
+    fields.maybe("Began after", attempt.ready_millis.map(words::millis));
+    fields.maybe("Ran for", attempt.ran_millis.map(words::millis));
+    fields.add("Outcome", attempt.outcome.clone());
+    let title = format!("Attempt {}", attempt.number);
+    let title = output.paint(&title, Tone::Active);
+    format!("{title}\n{}", fields.draw(output.paper))
 }
 
 /// A rank, and how much its row matters.

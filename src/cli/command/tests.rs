@@ -371,6 +371,44 @@ fn quotes() {
 }
 
 #[test]
+fn tries_are_explained_with_all_that_was_noted() {
+    let explanation = view(json!({
+        "build": "bld_01jd3x9k2v6q8w4e5r7t9y1s3f", "state": "finished",
+        "summary": "It ended as success.", "next": "Its result never changes.", "images": [],
+        "attempts": [
+            { "number": 1, "machine": "vm_01jd3x9k2v6q8w4e5r7t9y1s3f",
+              "place": "debian-12 version 3, t3.small in eu-1a spot at $0.0042/h",
+              "why": "a machine that is launched for it; debian-12 is image 1 of 2 that fit",
+              "waited_for": "policy \"default\" allows 2 machines at once",
+              "bound_at": "2026-11-21T08:05:00Z", "waited_millis": 42_000, "ready_millis": 21_300,
+              "ran_millis": 187_000, "outcome": "its machine was taken back: notice of its provider" },
+            { "number": 2, "machine": "vm_01jd3x9k2v6q8w4e5r7t9y1s3g", "place": null, "why": null,
+              "waited_for": null, "bound_at": "2026-11-21T08:09:00Z", "waited_millis": 1_000,
+              "ready_millis": null, "ran_millis": null, "outcome": "it has not begun; bound for 2s" },
+        ],
+    }));
+    let drawn = explain::draw(&explanation, output(WIDE));
+    let tries = drawn.split_once("Attempt 1").expect("they are there").1;
+    assert_eq!(
+        format!("Attempt 1{tries}"),
+        "\
+Attempt 1
+On:          vm_01jd3x9k2v6q8w4e5r7t9y1s3f (debian-12 version 3, t3.small in eu-1a spot at $0.0042/h)
+Why there:   a machine that is launched for it; debian-12 is image 1 of 2 that fit
+Queued for:  42s: policy \"default\" allows 2 machines at once
+Began after: 21s
+Ran for:     3m 07s
+Outcome:     its machine was taken back: notice of its provider
+
+Attempt 2
+On:         vm_01jd3x9k2v6q8w4e5r7t9y1s3g
+Queued for: 1.0s
+Outcome:    it has not begun; bound for 2s
+"
+    );
+}
+
+#[test]
 fn plans_explanations_and_events() {
     let plan = view(json!({
         "at": "2026-11-21T08:05:00Z",

@@ -1,22 +1,17 @@
 //! `dormouse policy`
 
-use std::collections::BTreeMap;
+mod check;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
-use super::apply::{MAX_DEPTH, collect};
-use crate::api::view::{DocumentProblem, EffectiveView, Page, PolicyRef, PolicyView};
+use crate::api::view::{EffectiveView, Page, PolicyRef, PolicyView};
 use crate::cli::client::{Client, Query};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Fit, Output, Table, Tone, column, words};
-use crate::cli::report::{Outcome, Report, file_error, usage};
-use crate::model::{Policy as ModelPolicy, Timestamp};
-use crate::policy;
-use crate::spec::document::{DocumentLimits, Place, Value, load};
-use crate::spec::{Problem, parse_policy};
+use crate::cli::report::{Outcome, Report, usage};
 
 /// Show what policies say of something, or check policy files
 #[derive(Debug, Args)]
@@ -63,11 +58,16 @@ JSON: one object, as in GET /api/v1/policies/effective; with a name, as in GET /
     #[command(after_help = "\
 Examples:
   dormouse policy check policies/
+  dormouse policy check policies/ images/
   dormouse policy check policies/web.yaml && dormouse apply policies/web.yaml
 
-Warns of two policies that say different things of the same with only their names to decide.
+Warns of two policies that say different things of the same with only their names to decide, and of
+images that cannot be had on the market that a policy asks for. Where a server answers, the files
+are looked at beside its policies and images; else on their own. Files below a directory `images`
+are image files.
 
-JSON: {\"policies\": [{\"file\", \"name\"}], \"warnings\"}; problems come as an error on standard error.")]
+JSON: {\"policies\": [{\"file\", \"name\"}], \"warnings\", \"server\"}, the last being whether one answered;
+problems come as an error on standard error.")]
     Check {
         /// Files or directories
         #[arg(value_name = "PATH", required = true)]
@@ -94,7 +94,7 @@ impl Policy {
                 query.extend(priority.map(|priority| ("priority", priority.to_string())));
                 show_effective(ctx, &ctx.client()?, &query).await
             }
-            Action::Check { paths } => check(ctx, &paths),
+            Action::Check { paths } => check::check(ctx, &paths).await,
         }
     }
 }
@@ -183,130 +183,6 @@ fn source(policy: Option<&PolicyRef>) -> (String, Tone) {
     )
 }
 
-/// What the files say, or every problem of them.
-#[derive(Debug, Default)]
-struct Checked {
-    policies: Vec<(String, ModelPolicy)>,
-    problems: Vec<DocumentProblem>,
-}
-
-fn check(ctx: &Context, paths: &[PathBuf]) -> Outcome {
-    let mut files = Vec::new();
-    for path in paths {
-        collect(path, MAX_DEPTH, &mut files)?;
-    }
-    if files.is_empty() {
-        return Err(usage("no .yaml or .yml file there").into());
-    }
-    let mut checked = Checked::default();
-    for path in &files {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| file_error("read", path, &error))?;
-        checked.add(&path.display().to_string(), &text);
-    }
-    if !checked.problems.is_empty() {
-        let count = words::count(checked.problems.len() as u64, "problem");
-        let mut report = Report::new(Exit::Usage, "invalid", format!("{count} in the policies"));
-        report.problems = checked.problems;
-        return Err(report.hint("docs/policies.md describes every key").into());
-    }
-    let warnings = checked.warnings();
-    let policies: Vec<_> = checked
-        .policies
-        .iter()
-        .map(|(file, policy)| json!({ "file": file, "name": policy.name }))
-        .collect();
-    let answer = json!({ "policies": policies, "warnings": warnings });
-    ctx.output.answer(&answer, |_| {
-        let warnings = warnings.iter().map(|line| format!("warning: {line}\n"));
-        let file =
-            |(file, policy): &(String, ModelPolicy)| format!("ok: {file}: {}\n", policy.name);
-        warnings.chain(checked.policies.iter().map(file)).collect()
-    })?;
-    Ok(Exit::Success)
-}
-
-impl Checked {
-    fn add(&mut self, file: &str, text: &str) {
-        let (name, spec) = match parse_policy(text) {
-            Ok(policy) => policy,
-            Err(problems) => {
-                let problems = problems.into_iter();
-                self.problems
-                    .extend(problems.map(|problem| in_file(file, problem)));
-                return;
-            }
-        };
-        let other = self.policies.iter().find(|(_, policy)| policy.name == name);
-        if let Some((other, _)) = other {
-            let place = name_place(text);
-            let problem = Problem {
-                line: place.line,
-                column: place.column,
-                path: "name".to_owned(),
-                message: format!("{other} has a policy of the name {name}, too"),
-            };
-            self.problems.push(in_file(file, problem));
-        }
-        let policy = ModelPolicy {
-            name,
-            version: 1,
-            spec,
-            applied_at: Timestamp::default(),
-            rev: 0,
-        };
-        self.policies.push((file.to_owned(), policy));
-    }
-
-    /// What is allowed but hardly meant.
-    fn warnings(&self) -> Vec<String> {
-        let files: BTreeMap<&str, &str> = self
-            .policies
-            .iter()
-            .map(|(file, policy)| (policy.name.as_str(), file.as_str()))
-            .collect();
-        let place = |name: &str| files.get(name).copied().unwrap_or_default().to_owned();
-        let policies: Vec<ModelPolicy> = self
-            .policies
-            .iter()
-            .map(|(_, policy)| policy.clone())
-            .collect();
-        let warning = |rivals: policy::Rivals| {
-            let knobs: Vec<&str> = rivals.knobs.iter().map(|knob| knob.0).collect();
-            let (holds, yields) = (&rivals.holds, &rivals.yields);
-            format!(
-                "{}: {yields} and {holds} ({}) may speak of the same, as specifically, and both say \
-                 {}; {holds} would hold, for its name comes first",
-                place(yields),
-                place(holds),
-                knobs.join(", ")
-            )
-        };
-        let rivals = policy::rivals(&policies);
-        rivals.into_iter().map(warning).collect()
-    }
-}
-
-fn in_file(file: &str, problem: Problem) -> DocumentProblem {
-    DocumentProblem {
-        file: Some(file.to_owned()),
-        line: problem.line,
-        column: problem.column,
-        path: problem.path,
-        message: problem.message,
-    }
-}
-
-/// Where a policy file, which has been read before, says its name.
-fn name_place(text: &str) -> Place {
-    let document = load(text, &DocumentLimits::default()).ok();
-    let found = document.and_then(|document| match document.root.value {
-        Value::Map(entries) => entries.into_iter().find(|entry| entry.key == "name"),
-        Value::Scalar(_) | Value::List(_) => None,
-    });
-    found.map_or(Place::START, |entry| entry.value.place)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,53 +204,5 @@ mod tests {
     fn labels_have_a_key_and_a_value() {
         assert_eq!(label("tier=nightly"), Ok("tier=nightly".to_owned()));
         assert!(label("tier").is_err() && label("=x").is_err() && label("a=b,c=d").is_err());
-    }
-
-    #[test]
-    fn files_are_checked_one_by_one_and_together() {
-        let mut checked = Checked::default();
-        checked.add(
-            "a.yaml",
-            "name: web\nidle: {timeout: 5m}\nselect: {projects: [web]}\n",
-        );
-        checked.add("b.yaml", "# again\nname: web\nlimits: {machines: x}\n");
-        checked.add("c.yaml", "# again\nname:  web\n");
-        let told: Vec<_> = checked
-            .problems
-            .iter()
-            .map(|p| {
-                (
-                    p.file.as_deref().unwrap(),
-                    p.line,
-                    p.column,
-                    p.path.as_str(),
-                )
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("b.yaml", 3, 20, "limits.machines"),
-                ("c.yaml", 2, 8, "name")
-            ]
-        );
-    }
-
-    #[test]
-    fn rivals_are_warned_of() {
-        let mut checked = Checked::default();
-        let file = |name: &str| {
-            format!("name: {name}\nselect: {{projects: [web]}}\nidle: {{timeout: auto}}\n")
-        };
-        checked.add("z.yaml", &file("a"));
-        checked.add("y.yaml", &file("b"));
-        assert!(checked.problems.is_empty());
-        assert_eq!(
-            checked.warnings(),
-            [
-                "y.yaml: b and a (z.yaml) may speak of the same, as specifically, and both say \
-              idle.timeout; a would hold, for its name comes first"
-            ]
-        );
     }
 }

@@ -1,12 +1,7 @@
 //! What is said of images, offerings and machines: a case per rule, and that it agrees with the plan.
 
-use proptest::prelude::*;
-
-use super::tests::{
-    LARGE, NOW, SMALL, any_snapshot, class, house, idle_for, machine, offering, planned, queue,
-};
 use super::*;
-use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, Reason, Span, Timestamp};
+use crate::model::{Full, Left, Resource, Reuse};
 
 const LATER: Timestamp = Timestamp::from_micros(NOW.micros() + 60_000_000);
 
@@ -78,6 +73,101 @@ fn each_machine_that_cannot_take_it_has_its_rule() {
     assert_eq!(said(used), MachineVerdict::Used);
     let blocked = look(&snapshot, build).blocked;
     assert!(matches!(blocked, Some(Blocked::Limit(_))), "{blocked:?}");
+}
+
+#[test]
+fn each_rule_of_reuse_has_its_own_verdict() {
+    let (mut snapshot, small, build) = waiting_house();
+    snapshot.limits[0].machines = Some(12);
+    snapshot.images[0].max_builds = 7;
+    snapshot.images[0].max_lifetime = Span::from_secs(3_600);
+    snapshot.images[0].slots = 2;
+    let mut used = |id: u128, change: fn(&mut MachineView)| {
+        let id = machine(&mut snapshot, id, SMALL, idle_for(10));
+        set(&mut snapshot, id, |m| {
+            (m.builds_done, m.project) = (1, Some(ProjectIndex(0)));
+            change(m);
+        });
+        id
+    };
+    let kept = used(1, |m| m.past.reuse = Reuse::Never);
+    let others = used(2, |m| {
+        (m.past.reuse, m.project) = (Reuse::Project, Some(ProjectIndex(1)));
+    });
+    let unclean = used(3, |m| m.past.left = Some(Left::Directory));
+    let full = used(4, |m| m.past.usage.disk = Some(97));
+    let old = used(5, |m| m.created_at = NOW - Span::from_secs(4_000));
+    let worn = used(6, |m| m.builds_done = 7);
+    let tidying = used(7, |m| m.past.is_tidying = true);
+    let beside = used(8, |m| {
+        (m.phase, m.builds_done, m.claims, m.free) = (Phase::Busy, 6, 1, 1);
+    });
+    let plain = used(9, |_| {});
+    let disk = Full {
+        what: Resource::Disk,
+        percent: 97,
+    };
+    let age = Span::from_secs(3_600);
+    for (id, expected, words) in [
+        (
+            kept,
+            MachineVerdict::Reuse(Minds::ThoseBefore),
+            "wants nobody after it",
+        ),
+        (
+            others,
+            MachineVerdict::Reuse(Minds::ProjectBefore),
+            "only their own project",
+        ),
+        (
+            unclean,
+            MachineVerdict::Unclean(Left::Directory),
+            "cannot be removed",
+        ),
+        (full, MachineVerdict::TooFull(disk), "disk 97 % full"),
+        (old, MachineVerdict::TooOld(age), "older than 1h"),
+        (worn, MachineVerdict::WornOut(7), "run 7 in all"),
+        (tidying, MachineVerdict::Tidying, "tidied up"),
+        (beside, MachineVerdict::WornOut(7), "run 7 in all"),
+        (plain, MachineVerdict::Rank(1), "can take"),
+    ] {
+        let verdict = machine_verdict(&snapshot, build, id);
+        assert_eq!(verdict, expected);
+        let said = machine_words(&snapshot, &verdict);
+        assert!(said.contains(words), "{said}");
+    }
+    for (wanted, project, expected) in [
+        (Reuse::Never, 0, Minds::TheBuild),
+        (Reuse::Project, 1, Minds::ProjectOfBuild),
+    ] {
+        let class = snapshot.classes.get_mut(&small).unwrap();
+        class.project = ProjectIndex(project);
+        class.reuse = [(SMALL, wanted)].into();
+        let verdict = machine_verdict(&snapshot, build, plain);
+        assert_eq!(verdict, MachineVerdict::Reuse(expected));
+    }
+}
+
+#[test]
+fn a_market_on_which_nothing_is_sold_is_no_wait_for_news() {
+    let (mut snapshot, _, build) = waiting_house();
+    snapshot.images[0].market = MarketChoice::Spot;
+    let chances = look(&snapshot, build);
+    let why = Blocked::NotSold(SMALL, Market::Spot);
+    assert_eq!(chances.blocked, Some(why.clone()));
+    assert_eq!(chances.images[0].blocked, Some(why.clone()));
+    let said = blocked_words(&snapshot, &why);
+    assert!(said.contains("asks for spot capacity"), "{said}");
+    let market = OfferingVerdict::Market(MarketChoice::Spot);
+    assert_eq!(offering_verdicts(&snapshot, build), [market]);
+    // With a market on which it is sold, or while nothing is known, it is another matter.
+    snapshot.images[0].market = MarketChoice::SpotWithFallback;
+    assert_eq!(look(&snapshot, build).blocked, None);
+    snapshot.images[0].offerings.clear();
+    assert_eq!(
+        look(&snapshot, build).blocked,
+        Some(Blocked::Unresolved(SMALL))
+    );
 }
 
 #[test]
@@ -189,10 +279,10 @@ fn candidates_come_in_the_order_in_which_they_are_tried() {
     let mut snapshot = house();
     let both = class(&mut snapshot, 0, &[LARGE, SMALL]);
     let build = queue(&mut snapshot, both, 1, 0);
-    let chances = look(&snapshot, build);
-    let images = chances.images.iter().map(|image| image.image);
+    let images = look(&snapshot, build).images;
+    let images = images.iter().map(|image| image.image);
     assert_eq!(images.collect::<Vec<_>>(), [SMALL, LARGE]);
-    assert_eq!(super::chances(&snapshot, BuildId::from_bits(9), NOW), None);
+    assert_eq!(chances(&snapshot, BuildId::from_bits(9), NOW), None);
 }
 
 proptest! {

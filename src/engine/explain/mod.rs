@@ -1,22 +1,25 @@
 //! Says why a build stands where it stands, and what happens next.
 
+mod attempts;
+mod images;
+mod rules;
+
 use crate::books::Books;
-use crate::matching;
-use crate::model::{Build, BuildId, BuildState, Image, MachineId, MachineState, Span, Timestamp};
-use crate::planner::{
-    self, Chances, Explanation, ImageChances, ImageVerdict, MachineReport, MachineVerdict,
-    MachineView, OfferingVerdict, Phase, Remedy, ShapeVerdict,
-};
+use crate::model::{Build, BuildId, BuildState, MachineId, MachineState, Span, Timestamp};
+use crate::planner::{self, Chances, Explanation, Remedy};
 
 use super::desk::DeskError;
 use super::engine::Engine;
 use super::intake::not_found;
 use super::remedies::{self, remedy};
 
+use images::images;
+
 impl Engine {
     pub(super) async fn explain_build(&self, id: BuildId) -> Result<Explanation, DeskError> {
         let now = self.parts.clock.now();
-        if let Some(explanation) = self.explain_open(id, now)? {
+        if let Some((build, mut explanation)) = self.explain_open(id, now)? {
+            explanation.attempts = self.attempts_of(&build, now).await?;
             return Ok(explanation);
         }
         let build = self
@@ -48,11 +51,16 @@ impl Engine {
             remedies: vec![remedy("queues it again", again)],
             ..Said::default()
         };
-        let books = self.open_books()?;
-        Ok(said.about(&books, &build, None))
+        let mut explanation = said.about(&*self.open_books()?, &build, None);
+        explanation.attempts = self.attempts_of(&build, now).await?;
+        Ok(explanation)
     }
 
-    fn explain_open(&self, id: BuildId, now: Timestamp) -> Result<Option<Explanation>, DeskError> {
+    fn explain_open(
+        &self,
+        id: BuildId,
+        now: Timestamp,
+    ) -> Result<Option<(Build, Explanation)>, DeskError> {
         let books = self.open_books()?;
         let Some(build) = books.builds.get(&id) else {
             return Ok(None);
@@ -84,7 +92,8 @@ impl Engine {
             let command = format!("dormouse cancel {id}");
             said.remedies.push(remedy("gives it up", command));
         }
-        Ok(Some(said.about(&books, build, chances.as_ref())))
+        let explanation = said.about(&books, build, chances.as_ref());
+        Ok(Some((build.clone(), explanation)))
     }
 }
 
@@ -121,6 +130,7 @@ impl Said {
             next_try: self.next_try,
             ahead: chances.map(|chances| u64::try_from(chances.ahead).unwrap_or(u64::MAX)),
             remedies: self.remedies,
+            attempts: Vec::new(),
         }
     }
 }
@@ -189,7 +199,11 @@ fn queued(
         next: remedies::what_helps(books, why),
         waits_for: Some(remedies::awaited(why)),
         next_try: why.until(),
-        remedies: remedies::remedies(books, build, why),
+        remedies: {
+            let mut remedies = remedies::remedies(books, build, why);
+            remedies.extend(rules::remedies(books, build, chances));
+            remedies
+        },
     }
 }
 
@@ -221,156 +235,4 @@ fn bound(books: &Books, id: MachineId, since: Timestamp, now: Timestamp) -> (Str
             "Its first step begins at once.".to_owned(),
         ),
     }
-}
-
-/// What each image of the catalogue means for the build.
-fn images(books: &Books, build: &Build, chances: Option<&Chances>) -> Vec<ImageVerdict> {
-    let (requires, pin) = (&build.spec.requires, build.spec.image.as_deref());
-    let current: Vec<&Image> = books.current_images().map(AsRef::as_ref).collect();
-    let matches = matching::match_catalogue(requires, pin, current.into_iter());
-    // The planner's order knows prices that the catalogue does not.
-    let chance_of = |name: &str| {
-        let mut ranked = chances?.images.iter().zip(1_u32..);
-        let is_it = |index| books.snapshot.image(index).is_some_and(|i| i.name == name);
-        ranked.find(|(chance, _)| is_it(chance.image))
-    };
-    let candidates = matches.candidates.iter().zip(1_u32..);
-    let fitting = candidates.map(|(candidate, rank)| {
-        let chance = chance_of(candidate.image);
-        let (chance, rank) = chance.map_or((None, rank), |(chance, rank)| (Some(chance), rank));
-        let mut verdict = machines_words(books, candidate.image);
-        if let Some(why) = chance.and_then(|chance| chance.blocked.as_ref()) {
-            let words = planner::blocked_words(&books.snapshot, why);
-            verdict = format!("{verdict}; no launch: {words}");
-        }
-        ImageVerdict {
-            image: candidate.image.to_owned(),
-            rank: Some(rank),
-            price: books.price_of(candidate.image),
-            verdict,
-            shapes: chance.map_or_else(Vec::new, |chance| shapes(books, chance)),
-            machines: chance.map_or_else(Vec::new, |chance| machines(books, chance)),
-        }
-    });
-    let mut fitting: Vec<ImageVerdict> = fitting.collect();
-    fitting.sort_by_key(|image| image.rank);
-    let refused = matches.refused.iter().map(|refusal| {
-        let mismatches: Vec<String> = refusal.mismatches.iter().map(ToString::to_string).collect();
-        ImageVerdict {
-            image: refusal.image.to_owned(),
-            rank: None,
-            price: None,
-            verdict: mismatches.join("; "),
-            shapes: Vec::new(),
-            machines: Vec::new(),
-        }
-    });
-    fitting.into_iter().chain(refused).collect()
-}
-
-fn shapes(books: &Books, chances: &ImageChances) -> Vec<ShapeVerdict> {
-    let Some(image) = books.image_at(chances.image) else {
-        return Vec::new();
-    };
-    let offerings = books.offerings(image);
-    let rows = chances.offerings.iter().filter_map(|chance| {
-        let offering = offerings.get(chance.place)?;
-        Some(ShapeVerdict {
-            shape: offering.shape.name.clone(),
-            zone: offering.zone.clone(),
-            market: offering.market,
-            price: chance.price,
-            rank: match chance.verdict {
-                OfferingVerdict::Rank(rank) => Some(rank),
-                OfferingVerdict::Market(_)
-                | OfferingVerdict::Spot
-                | OfferingVerdict::Dry(_)
-                | OfferingVerdict::Blocked(_)
-                | OfferingVerdict::Dear(_)
-                | OfferingVerdict::Many
-                | OfferingVerdict::Behind(_) => None,
-            },
-            verdict: planner::offering_words(&books.snapshot, &chance.verdict),
-        })
-    });
-    rows.collect()
-}
-
-fn machines(books: &Books, chances: &ImageChances) -> Vec<MachineReport> {
-    let rows = chances.machines.iter().map(|chance| {
-        let machine = books.machines.get(&chance.machine);
-        MachineReport {
-            machine: chance.machine,
-            state: machine.map_or_else(String::new, |machine| machine.state.word().to_owned()),
-            rank: match chance.verdict {
-                MachineVerdict::Rank(rank) => Some(rank),
-                MachineVerdict::Full
-                | MachineVerdict::Taken(_)
-                | MachineVerdict::Held(_)
-                | MachineVerdict::Interrupted
-                | MachineVerdict::Ends(_)
-                | MachineVerdict::Ending
-                | MachineVerdict::FallingAsleep
-                | MachineVerdict::Used
-                | MachineVerdict::Spot
-                | MachineVerdict::Unsuited
-                | MachineVerdict::Dry(_)
-                | MachineVerdict::Blocked(_) => None,
-            },
-            verdict: planner::machine_words(&books.snapshot, &chance.verdict),
-        }
-    });
-    rows.collect()
-}
-
-fn machines_words(books: &Books, image: &str) -> String {
-    let mut tally = std::collections::BTreeMap::<&str, u32>::new();
-    for machine in books
-        .machines
-        .values()
-        .filter(|machine| machine.image == image)
-    {
-        *tally.entry(machine.state.word()).or_default() += 1;
-    }
-    if tally.is_empty() {
-        return format!(
-            "can build it{}; no machine is up",
-            standing_in(books, image)
-        );
-    }
-    let on_busy = |machine: &&MachineView| machine.phase == Phase::Busy;
-    let index = books
-        .snapshot
-        .images
-        .iter()
-        .position(|view| view.name == image);
-    let of_image = books.snapshot.machines.values().filter(on_busy);
-    let of_image = of_image.filter(|machine| Some(machine.image.0) == index);
-    let room: u32 = of_image.map(|machine| machine.free).sum();
-    let words: Vec<String> = tally
-        .iter()
-        .map(|(word, count)| format!("{count} {word}"))
-        .collect();
-    let room = match room {
-        0 => String::new(),
-        1 => "; there is room for one more build beside others".to_owned(),
-        room => format!("; there is room for {room} more builds beside others"),
-    };
-    let stands_in = standing_in(books, image);
-    format!(
-        "can build it{stands_in}; machines: {}{room}",
-        words.join(", ")
-    )
-}
-
-/// Says if the current version of an image is not the newest one.
-fn standing_in(books: &Books, image: &str) -> String {
-    let bad = books.quarantined(image).zip(books.image(image));
-    bad.map_or_else(String::new, |(bad, good)| {
-        format!(
-            ", with version {}, for version {} is quarantined (`dormouse image release {image}` \
-             tries it anew)",
-            good.version, bad.version
-        )
-    })
 }

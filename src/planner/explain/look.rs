@@ -1,226 +1,36 @@
-//! What every image, shape and machine means for one queued build: the rule that keeps it away, or
-//! the rank it has.
-//!
-//! It asks the very predicates that `place` asks, after a pass of `place` has given the builds whose
-//! turn is earlier their machines; it has no rules of its own and decides nothing. Caller: `engine`.
+//! A look at every image, shape and machine on behalf of one build.
 
 use std::collections::BTreeMap;
 
-use crate::model::{BuildId, MachineId, Market, MarketChoice, Rate, Reason, Timestamp};
+use crate::model::{BuildId, MachineId, MarketChoice, Rate, Reason, Span, Timestamp};
 
-use super::place::{
-    self, Search, dearest_beside, is_fresh, is_its_own, is_open, is_sure, load_of, markets, suits,
-    wake_as,
+use super::super::place::{
+    Search, dearest_beside, is_fresh, is_open, is_sure, load_of, markets, wake_as,
 };
-use super::plan::{Action, Blocked, Plan, Waiting};
-use super::report::blocked_words;
-use super::retire::{self, Pool, is_held, must_end};
-use super::room::Place;
-use super::slots;
-use super::snapshot::{
-    Class, ImageIndex, ImageView, MachineView, OfferingView, Phase, Queued, Snapshot,
+use super::super::plan::Blocked;
+use super::super::rest::{self, Minds};
+use super::super::retire::{Pool, is_held, must_end};
+use super::super::room::Place;
+use super::super::slots;
+use super::super::snapshot::{
+    Class, ImageIndex, ImageView, MachineView, OfferingView, Phase, Snapshot,
 };
-
-/// What everything means for one queued build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chances {
-    /// What a pass would do for it now, if anything.
-    pub action: Option<Action>,
-    /// Why it stays queued, if it does.
-    pub blocked: Option<Blocked>,
-    /// Queued builds of its project and priority that are older.
-    pub ahead: usize,
-    /// Its candidates, best first.
-    pub images: Vec<ImageChances>,
-}
-
-/// What a candidate image means for a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageChances {
-    /// The image.
-    pub image: ImageIndex,
-    /// Why nothing of it can be launched, if that is so.
-    pub blocked: Option<Blocked>,
-    /// Where it can be launched, cheapest first.
-    pub offerings: Vec<OfferingChance>,
-    /// Its machines, those with a rank first.
-    pub machines: Vec<MachineChance>,
-}
-
-/// What an offering means for a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfferingChance {
-    /// Its place in the engine's list of the image's offerings.
-    pub place: usize,
-    /// What it costs.
-    pub price: Rate,
-    /// What is in its way, or its rank.
-    pub verdict: OfferingVerdict,
-}
-
-/// Whether an offering would be asked for a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OfferingVerdict {
-    /// A launch would name it, in this place from 1 on.
-    Rank(u32),
-    /// Its market is not one that the policy allows.
-    Market(MarketChoice),
-    /// It may be taken back, and the build needs capacity that is not.
-    Spot,
-    /// It had no capacity; it is tried again then.
-    Dry(Timestamp),
-    /// A limit, a budget or a pause is in the way.
-    Blocked(Blocked),
-    /// It costs more than twice what this one costs, which is to be had.
-    Dear(Rate),
-    /// A launch names enough others that are cheaper.
-    Many,
-    /// This market is asked first, and has capacity.
-    Behind(Market),
-}
-
-/// What a machine means for a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MachineChance {
-    /// The machine.
-    pub machine: MachineId,
-    /// What is in its way, or its rank.
-    pub verdict: MachineVerdict,
-}
-
-/// Whether a machine would take a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MachineVerdict {
-    /// It would, as this one from 1 on.
-    Rank(u32),
-    /// It runs as many builds as it may, or will when it is up.
-    Full,
-    /// It goes to this build, whose turn is earlier.
-    Taken(BuildId),
-    /// A person keeps it until then.
-    Held(Timestamp),
-    /// Its provider takes it back.
-    Interrupted,
-    /// It ends, or takes no more builds and ends after those it has, for this reason.
-    Ends(Reason),
-    /// It is on its way out.
-    Ending,
-    /// It is on its way to sleep, and can be woken once it is.
-    FallingAsleep,
-    /// It has run builds or has one, and the build asks for one that has not.
-    Used,
-    /// It may be taken back, and the build needs capacity that is not.
-    Spot,
-    /// It is for other builds.
-    Unsuited,
-    /// It is asleep, and there is no capacity in its zone to wake it; tried again then.
-    Dry(Option<Timestamp>),
-    /// A limit, a budget or a pause is in the way.
-    Blocked(Blocked),
-}
-
-/// What everything means for a build; none when it is not queued.
-pub fn chances(snapshot: &Snapshot, build: BuildId, now: Timestamp) -> Option<Chances> {
-    let queued = snapshot.queued.get(&build)?;
-    let class = snapshot.classes.get(&queued.class)?;
-    let mut plan = Plan::default();
-    let mut pool = retire::usable(snapshot, now, &mut plan);
-    // Nothing of this plan is carried out: its identities only have to differ.
-    let mut last_id = 0;
-    let mut fresh_id = || {
-        last_id += 1;
-        last_id
-    };
-    place::place(snapshot, now, &mut pool, &mut plan, &mut fresh_id);
-    let turn = plan.actions.iter().position(|a| a.build() == Some(build));
-    let earlier = plan.actions.iter().take(turn.unwrap_or(usize::MAX));
-    let taken = earlier.filter_map(taken_by).collect();
-    if turn.is_some() {
-        // What it takes itself is there for it.
-        pool = retire::usable(snapshot, now, &mut Plan::default());
-    }
-    let look = Look {
-        snapshot,
-        now,
-        class,
-        build,
-        pool: &pool,
-        taken,
-    };
-    Some(Chances {
-        action: turn.and_then(|turn| plan.actions.get(turn)).cloned(),
-        blocked: waiting_of(&plan, queued, now).map(|waiting| waiting.why.clone()),
-        ahead: ahead(snapshot, class, queued),
-        images: look.images(),
-    })
-}
-
-fn taken_by(action: &Action) -> Option<(MachineId, BuildId)> {
-    match action {
-        Action::Bind { build, machine, .. }
-        | Action::Wake {
-            machine,
-            claim: Some((build, _)),
-            ..
-        } => Some((*machine, *build)),
-        // It runs already, as far as a queued build is concerned.
-        Action::Move { build, machine, .. } => Some((*machine, *build)),
-        Action::Launch { .. }
-        | Action::Wake { .. }
-        | Action::Sleep { .. }
-        | Action::GiveUp { .. }
-        | Action::Drain { .. } => None,
-    }
-}
-
-/// The entry of a plan that says why a build stays queued.
-pub fn waiting_for<'a>(
-    snapshot: &Snapshot,
-    plan: &'a Plan,
-    build: BuildId,
-    now: Timestamp,
-) -> Option<&'a Waiting> {
-    waiting_of(plan, snapshot.queued.get(&build)?, now)
-}
-
-fn waiting_of<'a>(plan: &'a Plan, queued: &Queued, now: Timestamp) -> Option<&'a Waiting> {
-    let is_later = queued.not_before.is_some_and(|at| now < at);
-    let mut of_class = plan.waiting.iter().filter(|w| w.class == queued.class);
-    of_class.find(|waiting| match &waiting.why {
-        Blocked::Backoff(_) => is_later,
-        why if is_its_own(why) => waiting.first == queued.key.build,
-        Blocked::NoImage
-        | Blocked::Limit(_)
-        | Blocked::Budget(_)
-        | Blocked::Paused(..)
-        | Blocked::Dry(..)
-        | Blocked::Tidying(..)
-        | Blocked::Unresolved(_) => !is_later,
-    })
-}
-
-fn ahead(snapshot: &Snapshot, class: &Class, queued: &Queued) -> usize {
-    let classes = snapshot.classes.values();
-    let of_flow = classes.filter(|other| other.flow() == class.flow());
-    of_flow
-        .map(|other| other.ready.range(..queued.key).count())
-        .sum()
-}
+use super::{ImageChances, MachineChance, MachineVerdict, OfferingChance, OfferingVerdict};
 
 /// A look at everything on behalf of one build.
-struct Look<'a> {
-    snapshot: &'a Snapshot,
-    now: Timestamp,
-    class: &'a Class,
-    build: BuildId,
+pub(super) struct Look<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) now: Timestamp,
+    pub(super) class: &'a Class,
+    pub(super) build: BuildId,
     /// What is left when it is the build's turn.
-    pool: &'a Pool,
+    pub(super) pool: &'a Pool,
     /// Machines that other builds get, whose turn is earlier.
-    taken: BTreeMap<MachineId, BuildId>,
+    pub(super) taken: BTreeMap<MachineId, BuildId>,
 }
 
 impl Look<'_> {
-    fn images(&self) -> Vec<ImageChances> {
+    pub(super) fn images(&self) -> Vec<ImageChances> {
         let mut machines = self.machines();
         let candidates = self.class.candidates.iter();
         let images = candidates.filter_map(|candidate| {
@@ -381,7 +191,11 @@ impl Look<'_> {
             | Phase::Ending => false,
         };
         if has_builds && slots::room(image, machine) == 0 {
-            return Some(MachineVerdict::Full);
+            return Some(if machine.free == 0 {
+                MachineVerdict::Full
+            } else {
+                MachineVerdict::WornOut(image.max_builds)
+            });
         }
         if !is_fresh(self.class, machine) || (has_builds && self.class.fresh) {
             return Some(MachineVerdict::Used);
@@ -389,8 +203,11 @@ impl Look<'_> {
         if !is_sure(self.snapshot, self.class, machine) {
             return Some(MachineVerdict::Spot);
         }
-        if machine.past.is_tidying || !suits(self.snapshot, self.class, machine) {
-            return Some(MachineVerdict::Unsuited);
+        if let Some(minds) = rest::who_minds(self.class, machine) {
+            return Some(MachineVerdict::Reuse(minds));
+        }
+        if machine.past.is_tidying {
+            return Some(MachineVerdict::Tidying);
         }
         let mut why = Blocked::NoImage;
         let search = self.search(&mut why);
@@ -434,11 +251,36 @@ impl Look<'_> {
             ..*machine
         };
         let reason = must_end(self.snapshot, (id, &at_leisure), self.now)?;
-        Some(if machine.is_interrupted {
-            MachineVerdict::Interrupted
-        } else {
-            MachineVerdict::Ends(reason)
-        })
+        Some(self.ends_for(reason, machine))
+    }
+
+    /// The verdict for a machine that takes no more builds, for this reason.
+    fn ends_for(&self, reason: Reason, machine: &MachineView) -> MachineVerdict {
+        let image = self.snapshot.image(machine.image);
+        let most = image.map_or(u32::MAX, |image| image.max_builds);
+        match reason {
+            Reason::Interrupted(_) => MachineVerdict::Interrupted,
+            Reason::Unclean(left) => MachineVerdict::Unclean(left),
+            Reason::Full(full) => MachineVerdict::TooFull(full),
+            Reason::Lifetime => {
+                MachineVerdict::TooOld(image.map_or(Span::ZERO, |image| image.max_lifetime))
+            }
+            // Who wants nobody after it leaves a machine that has run as many builds as it may.
+            Reason::BuildCount if machine.builds_done < most => {
+                MachineVerdict::Reuse(Minds::ThoseBefore)
+            }
+            Reason::BuildCount => MachineVerdict::WornOut(most),
+            other @ (Reason::IdleTimeout
+            | Reason::ImageChanged
+            | Reason::BootFailed(_)
+            | Reason::Failed(_)
+            | Reason::NoCapacity(_)
+            | Reason::AsleepTimeout
+            | Reason::Unused
+            | Reason::Unneeded
+            | Reason::MakeRoom
+            | Reason::Requested(_)) => MachineVerdict::Ends(other),
+        }
     }
 
     const fn search<'a>(&'a self, why: &'a mut Blocked) -> Search<'a> {
@@ -472,55 +314,4 @@ fn opens_at(image: &ImageView, machine: &MachineView) -> Option<Timestamp> {
         .find(|o| Some(o.place) == machine.offering)?;
     let in_zone = image.offerings.iter().filter(|o| o.zone == was.zone);
     in_zone.filter_map(|o| o.available_after).min()
-}
-
-/// What an offering means, as a clause.
-pub fn offering_words(snapshot: &Snapshot, verdict: &OfferingVerdict) -> String {
-    match verdict {
-        OfferingVerdict::Rank(_) => "a launch asks for it".to_owned(),
-        OfferingVerdict::Market(choice) => {
-            let allowed = match choice {
-                MarketChoice::OnDemand => "on-demand",
-                MarketChoice::Spot => "spot",
-                MarketChoice::SpotWithFallback => "spot and on-demand",
-            };
-            format!("the policy allows {allowed} only")
-        }
-        OfferingVerdict::Spot => "the build needs capacity that is not taken back".to_owned(),
-        OfferingVerdict::Dry(until) => format!("it had no capacity; tried again at {until}"),
-        OfferingVerdict::Blocked(why) => blocked_words(snapshot, why),
-        OfferingVerdict::Dear(cheapest) => {
-            format!("it costs more than twice the cheapest, which is {cheapest}")
-        }
-        OfferingVerdict::Many => "a launch names enough that are cheaper".to_owned(),
-        OfferingVerdict::Behind(market) => format!("{} is asked first", market.word()),
-    }
-}
-
-/// What a machine means, as a clause.
-pub fn machine_words(snapshot: &Snapshot, verdict: &MachineVerdict) -> String {
-    match verdict {
-        MachineVerdict::Rank(_) => "it can take the build".to_owned(),
-        MachineVerdict::Full => "it runs as many builds as it may".to_owned(),
-        MachineVerdict::Taken(build) => format!("it goes to {build}, whose turn is earlier"),
-        MachineVerdict::Held(until) => format!("a person keeps it until {until}"),
-        MachineVerdict::Interrupted => "its provider takes it back".to_owned(),
-        MachineVerdict::Ends(reason) => format!("it takes no more builds: {}", reason.sentence()),
-        MachineVerdict::Ending => "it is on its way out".to_owned(),
-        MachineVerdict::FallingAsleep => {
-            "it is falling asleep, and can be woken once it is".to_owned()
-        }
-        MachineVerdict::Used => {
-            "the build asks for a machine that has run nothing, and it has".to_owned()
-        }
-        MachineVerdict::Spot => {
-            "it is spot, and the build needs capacity that is not taken back".to_owned()
-        }
-        MachineVerdict::Unsuited => "its policy keeps it for other builds".to_owned(),
-        MachineVerdict::Dry(Some(until)) => {
-            format!("there is no capacity to wake it; tried again at {until}")
-        }
-        MachineVerdict::Dry(None) => "there is no capacity to wake it".to_owned(),
-        MachineVerdict::Blocked(why) => blocked_words(snapshot, why),
-    }
 }
