@@ -17,12 +17,11 @@ pub const LONGEST_IDLE: Span = Span::from_secs(4 * 3_600);
 pub const LONGEST_UNTAUGHT: Span = Span::from_secs(3_600);
 /// For a machine that costs nothing: it still takes up memory and a place under limits.
 pub const LONGEST_FREE: Span = Span::from_secs(3_600);
-/// At least so small a part of the break-even length is waited for, as long as few gaps are known.
-/// Where builds come too far apart for any wait to pay, as most do when nobody's time counts, a tenth
-/// of it cost 9 % of all boots on the made-up month (`dormouse simulate --generate month`), a fortieth
-/// 2 %. After more than forty gaps it is one part in as many: the chance that the next one is unlike
-/// all of them (Laplace's rule of succession).
-const LEAST_PART: u64 = 40;
+/// At least so small a part of the break-even length is waited for. Where builds come too far apart for
+/// any wait to pay, as most do when nobody's time counts, a tenth of it cost 9 % of all boots on the
+/// made-up month (`dormouse simulate --generate month`), a fortieth 2 %, and this next to nothing. What
+/// a wrong forecast costs at most is a boot for each build, and an hour of other gaps teaches another.
+const LEAST_PART: u64 = 400;
 
 /// What is at stake when a machine stands idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +62,7 @@ pub struct IdleChoice {
 pub fn choose_timeout(stakes: &Stakes, gaps: Option<&Histogram>) -> IdleChoice {
     let break_even = stakes.break_even();
     let learnt = gaps.map(|gaps| {
-        let least = Span::from_micros(break_even.micros() / LEAST_PART.max(gaps.samples()));
+        let least = Span::from_micros(break_even.micros() / LEAST_PART);
         cheapest(gaps, break_even).clamp(least, break_even)
     });
     IdleChoice {

@@ -1,11 +1,15 @@
-//! Checks that a plan keeps limits and budgets, by counting anew what there is after it.
+//! Checks that a plan keeps limits and budgets, by counting what it changes anew, before and after it.
+//!
+//! Only machines that the plan gives builds, wakes or launches are looked at twice; the whole is counted
+//! where there is more of something than before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Market, PipelineId, Rate, Timestamp};
+use crate::model::{BuildId, MachineId, Market, Money, PipelineId, Rate, Timestamp};
 
 use super::audit::Violation;
-use super::limits::{self, LAUNCH_WINDOW, Limit, Load, Rule};
+use super::budgets::{Part, Standing};
+use super::limits::{LAUNCH_WINDOW, Limit, Load, Rule};
 use super::plan::{Action, Plan};
 use super::snapshot::{
     BoundView, Class, ImageIndex, MachineView, Past, Phase, ProjectIndex, Snapshot,
@@ -13,46 +17,80 @@ use super::snapshot::{
 
 /// The limits that are exceeded after a plan, and more so than before it; and such budgets.
 pub(super) fn over_limits(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation> {
-    let before = count(snapshot);
-    let after = after(snapshot, plan, now);
+    let changed: BTreeSet<MachineId> = plan.actions.iter().flat_map(changes).collect();
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let before = Counts::of_these(snapshot, &changed);
+    let after = after(snapshot, before.clone(), plan, now);
+    let mut whole = None;
     let limits = snapshot.limits.iter();
     let mut violations: Vec<Violation> = limits
         .flat_map(|limit| {
-            let counts = before.of(limit).into_iter().zip(after.of(limit));
-            counts.filter_map(|((quota, most, before), (_, _, planned))| {
-                let max = most?;
-                (planned > max && planned > before).then(|| Violation::OverLimit {
-                    limit: limit.name.clone(),
-                    quota,
-                    max,
-                    planned,
+            let grown = before.of(limit).into_iter().zip(after.of(limit));
+            let grown = grown.enumerate().filter_map(|(place, (was, is))| {
+                let grown = is.2.checked_sub(was.2).filter(|grown| *grown > 0);
+                Some((place, is.0, is.1?, grown?))
+            });
+            let grown: Vec<_> = grown.collect();
+            let all = (!grown.is_empty()).then(|| {
+                let whole = whole.get_or_insert_with(|| Counts::of_all(snapshot, now));
+                whole.of(limit)
+            });
+            grown
+                .into_iter()
+                .filter_map(move |(place, quota, max, grown)| {
+                    let planned = all?.get(place)?.2 + grown;
+                    (planned > max).then(|| Violation::OverLimit {
+                        limit: limit.name.clone(),
+                        quota,
+                        max,
+                        planned,
+                    })
                 })
-            })
         })
         .collect();
-    violations.extend(over_budgets(snapshot, &after, now));
+    violations.extend(over_budgets(snapshot, (&before, &after), now));
     violations
 }
 
+/// The machines of which there is more after an action, or which it gives to a build.
+fn changes(action: &Action) -> Vec<MachineId> {
+    match action {
+        Action::Bind { machine, .. }
+        | Action::Wake { machine, .. }
+        | Action::Launch { machine, .. } => vec![*machine],
+        Action::Move { from, machine, .. } => vec![*from, *machine],
+        // They use nothing; what they set free is not counted on.
+        Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => Vec::new(),
+    }
+}
+
 /// Budgets whose spent and committed money exceeds them by more than before the plan.
-fn over_budgets(snapshot: &Snapshot, after: &Counts<'_>, now: Timestamp) -> Vec<Violation> {
+fn over_budgets(
+    snapshot: &Snapshot,
+    (before, after): (&Counts<'_>, &Counts<'_>),
+    now: Timestamp,
+) -> Vec<Violation> {
     if snapshot.budgets.is_empty() {
         return Vec::new();
     }
-    let planned = after.as_snapshot();
+    let (before, after) = (before.as_snapshot(), after.as_snapshot());
+    let sum = |standing: &Standing| standing.spent + standing.committed;
     let budgets = snapshot.budgets.iter().filter(|budget| !budget.is_cap());
     budgets
         .flat_map(|budget| {
-            let before = budget.standings(snapshot, now);
-            let planned = budget.standings(&planned, now);
-            planned.into_iter().filter_map(move |(part, standing)| {
-                let was = before.get(&part).cloned().unwrap_or_default();
-                let (was, is) = (
-                    was.spent + was.committed,
-                    standing.spent + standing.committed,
-                );
-                let by = is - budget.total(part);
-                (by.micros() > ROUNDING && is > was).then(|| Violation::OverBudget {
+            let was = budget.standings(&before, now);
+            let was = |part: &Part| was.get(part).map_or(Money::ZERO, sum);
+            let is = budget.standings(&after, now);
+            let grown = is.iter().map(|(part, is)| (*part, sum(is) - was(part)));
+            let grown: Vec<(Part, Money)> =
+                grown.filter(|(_, grown)| *grown > Money::ZERO).collect();
+            let all = (!grown.is_empty()).then(|| budget.standings(snapshot, now));
+            grown.into_iter().filter_map(move |(part, grown)| {
+                let all = all.as_ref()?.get(&part).map_or(Money::ZERO, sum);
+                let by = all + grown - budget.total(part);
+                (by.micros() > ROUNDING).then(|| Violation::OverBudget {
                     budget: format!("{}/{}", budget.policy, budget.name),
                     by,
                 })
@@ -65,36 +103,68 @@ fn over_budgets(snapshot: &Snapshot, after: &Counts<'_>, now: Timestamp) -> Vec<
 /// other: so many micro-dollars are no error.
 const ROUNDING: i64 = 1_000;
 
-/// Everything that counts.
+/// What counts of some machines.
+#[derive(Clone)]
 struct Counts<'a> {
     snapshot: &'a Snapshot,
     machines: BTreeMap<MachineId, MachineView>,
     /// The rules of machines' builds.
     rules: BTreeMap<MachineId, Vec<Rule>>,
     bound: BTreeMap<BuildId, BoundView>,
-    launches: Vec<(Timestamp, ImageIndex, Option<ProjectIndex>, Vec<Rule>)>,
-    since: Timestamp,
+    launches: Vec<(ImageIndex, Option<ProjectIndex>, Vec<Rule>)>,
 }
 
-fn count(snapshot: &Snapshot) -> Counts<'_> {
-    Counts {
-        snapshot,
-        machines: snapshot.machines.clone(),
-        rules: limits::rules_by_machine(snapshot),
-        bound: snapshot.bound.clone(),
-        launches: snapshot
-            .launches
-            .iter()
-            .map(|l| (l.at, l.image, l.project, l.rules.clone()))
-            .collect(),
-        since: Timestamp::from_micros(i64::MIN),
+impl<'a> Counts<'a> {
+    /// These machines and their builds.
+    fn of_these(snapshot: &'a Snapshot, these: &BTreeSet<MachineId>) -> Self {
+        let machines = these.iter().filter_map(|id| {
+            let machine = snapshot.machines.get(id)?;
+            Some((*id, *machine))
+        });
+        let bound = snapshot.bound.iter();
+        let bound = bound.filter(|(_, bound)| these.contains(&bound.machine));
+        Self {
+            snapshot,
+            machines: machines.collect(),
+            bound: bound.map(|(id, bound)| (*id, bound.clone())).collect(),
+            rules: BTreeMap::new(),
+            launches: Vec::new(),
+        }
+        .with_rules()
+    }
+
+    /// Everything there is.
+    fn of_all(snapshot: &'a Snapshot, now: Timestamp) -> Self {
+        let launches = snapshot.launches.iter();
+        let launches = launches.filter(|launch| now < launch.at + LAUNCH_WINDOW);
+        Self {
+            snapshot,
+            machines: snapshot.machines.clone(),
+            bound: snapshot.bound.clone(),
+            rules: BTreeMap::new(),
+            launches: launches
+                .map(|l| (l.image, l.project, l.rules.clone()))
+                .collect(),
+        }
+        .with_rules()
+    }
+
+    fn with_rules(mut self) -> Self {
+        for bound in self.bound.values().filter(|b| !b.rules.is_empty()) {
+            let rules = self.rules.entry(bound.machine).or_default();
+            rules.extend(&bound.rules);
+        }
+        self
     }
 }
 
 /// What there is when every action has been recorded.
-fn after<'a>(snapshot: &'a Snapshot, plan: &Plan, now: Timestamp) -> Counts<'a> {
-    let mut counts = count(snapshot);
-    counts.since = now - LAUNCH_WINDOW;
+fn after<'a>(
+    snapshot: &'a Snapshot,
+    mut counts: Counts<'a>,
+    plan: &Plan,
+    now: Timestamp,
+) -> Counts<'a> {
     for action in &plan.actions {
         match action {
             Action::Bind { build, machine, .. } => counts.bind(*build, *machine),
@@ -125,7 +195,7 @@ fn after<'a>(snapshot: &'a Snapshot, plan: &Plan, now: Timestamp) -> Counts<'a> 
                 let (project, rules) = class.map_or((None, Vec::new()), |class| {
                     (Some(class.project), class.rules.clone())
                 });
-                counts.launches.push((now, *image, project, rules));
+                counts.launches.push((*image, project, rules));
                 if let Some((build, _)) = claim {
                     counts.bind(*build, *machine);
                 }
@@ -237,9 +307,9 @@ impl Counts<'_> {
                     .covers(machine.image, Some(bound.project), &bound.rules)
             })
         });
-        let launches = self.launches.iter().filter(|(at, image, project, rules)| {
-            *at > self.since && limit.scope.covers(*image, *project, rules)
-        });
+        let launches = self.launches.iter();
+        let launches =
+            launches.filter(|(image, project, rules)| limit.scope.covers(*image, *project, rules));
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let rate = |load: &Load| load.rate.micros_per_hour();
         let vcpus = loads.iter().map(|load| u64::from(load.vcpus)).sum();
