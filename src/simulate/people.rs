@@ -2,7 +2,7 @@
 
 use crate::books::{
     Books, Ending, FAILURE_WINDOW, apply_image, apply_policy, cancel, end_idle, insert,
-    not_launched, row, supersede,
+    not_launched, release, row, supersede,
 };
 use crate::model::{
     Build, BuildId, ImageSpec, Machine, MachineId, MachineState, Pipeline, PipelineId, PolicySpec,
@@ -87,6 +87,7 @@ impl Simulation<'_> {
             supersede(draft, &pipeline, ids)
         })?;
         for attempt in stopping {
+            self.coverage.note(Situation::SupersededRunning);
             self.ask_stop(attempt);
         }
         self.nudge();
@@ -107,6 +108,7 @@ impl Simulation<'_> {
             draft.books.catalogue_changed();
             Ok(())
         })?;
+        self.know_spent();
         self.nudge();
         Ok(())
     }
@@ -124,10 +126,13 @@ impl Simulation<'_> {
             }
             Disturbance::Wave { percent } => self.cloud.wave(*percent, self.at),
             Disturbance::Outage { lasts } => self.cloud.outage(self.at + *lasts),
+            Disturbance::Refusals { what, lasts } => self.cloud.refuse(what, self.at + *lasts),
             Disturbance::Restart { down } => self.kill(*down),
             Disturbance::ClockJump(span) => self.jump(*span),
             Disturbance::Policy(..)
             | Disturbance::Image(..)
+            | Disturbance::BadImage(..)
+            | Disturbance::Release
             | Disturbance::Cancel { .. }
             | Disturbance::Retry
             | Disturbance::EndMachine
@@ -137,19 +142,43 @@ impl Simulation<'_> {
             }
             Disturbance::Policy(name, spec) => {
                 self.coverage.note(Situation::PolicyChanged);
+                self.floors_lifted = false;
                 self.apply_policy(name, spec)?;
             }
-            Disturbance::Image(name, spec) => {
-                self.coverage.note(Situation::ImageChanged);
-                self.apply_image(name, spec)?;
-                self.after(RESOLVES, Task::Resolve);
-                self.nudge();
+            Disturbance::Image(name, spec) => self.change_image(name, spec)?,
+            Disturbance::BadImage(name, spec) => {
+                self.change_image(name, spec)?;
+                if let Some(image) = self.books.image(name) {
+                    self.cloud.spoil(name, image.version);
+                }
             }
+            Disturbance::Release => self.release_some_image()?,
             Disturbance::Cancel { percent } => self.cancel_some(*percent)?,
             Disturbance::Retry => self.retry()?,
             Disturbance::EndMachine => self.end_some_machine()?,
         }
         self.let_cloud_go_on();
+        Ok(())
+    }
+
+    fn change_image(&mut self, name: &str, spec: &ImageSpec) -> Done {
+        self.coverage.note(Situation::ImageChanged);
+        self.apply_image(name, spec)?;
+        self.after(RESOLVES, Task::Resolve);
+        self.nudge();
+        Ok(())
+    }
+
+    /// Has an image version tried anew that was quarantined.
+    fn release_some_image(&mut self) -> Done {
+        let mut names = self.scenario.images.iter().map(|(name, _)| name);
+        let Some(name) = names.find(|name| self.books.quarantined(name).is_some()) else {
+            return Ok(());
+        };
+        self.coverage.note(Situation::ReleasedByPerson);
+        self.write(|draft| Ok(release(draft, name, "somebody")))?;
+        self.after(RESOLVES, Task::Resolve);
+        self.nudge();
         Ok(())
     }
 
@@ -255,6 +284,8 @@ impl Simulation<'_> {
         self.know_providers();
         self.books
             .count_failures(ended, super::simulation::FAILURES);
+        self.recall();
+        self.watch.restarted();
         let machines: Vec<Machine> = self.books.machines.values().cloned().collect();
         for machine in machines {
             self.adopt(&machine)?;
@@ -272,8 +303,10 @@ impl Simulation<'_> {
     /// Takes up a machine where the books have it.
     fn adopt(&mut self, machine: &Machine) -> Done {
         let id = machine.id;
-        for attempt in &machine.record.unproved {
-            self.prove_clean(id, *attempt);
+        if let Some(number) = machine.state.instance().map(super::cloud::number_of) {
+            for attempt in &machine.record.unproved {
+                self.prove_clean(id, *attempt, number)?;
+            }
         }
         match &machine.state {
             // A recorded launch is sent again; one that was not recorded was never sent.
