@@ -14,7 +14,7 @@ use super::cloud::{ANSWER, ANSWERED, ENDPOINT, InstanceNumber, Reply, number_of}
 use super::coverage::Situation;
 use super::events::{Gathered, Taken, Task};
 use super::run::SimulationError;
-use super::simulation::{FAILURES, INTERRUPTIONS, Simulation};
+use super::simulation::{FAILURES, INTERRUPTIONS, RESOLVES, Simulation};
 
 type Done = Result<(), SimulationError>;
 
@@ -290,6 +290,10 @@ impl Simulation<'_> {
     fn boot_failed(&mut self, id: MachineId, why: &str) -> Done {
         self.coverage.note(Situation::BootFailed);
         self.write(|draft| boot_failed(draft, id, why, None, FAILURES))?;
+        if self.has_unresolved_images() {
+            // Another version may stand in now.
+            self.after(RESOLVES, Task::Resolve);
+        }
         self.end_now(id);
         self.nudge();
         Ok(())

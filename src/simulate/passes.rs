@@ -1,7 +1,7 @@
 //! A pass of the planner: when it is due, what it decides, and what is done with that.
 
 use crate::books::{Effect, look_at_budgets, record};
-use crate::model::{BuildResult, Market, MarketChoice, Span};
+use crate::model::{BuildResult, Market, MarketChoice, Span, Timestamp};
 use crate::planner::{self, Action, Blocked, Plan};
 
 use super::cloud::REQUEST;
@@ -30,13 +30,18 @@ impl Simulation<'_> {
         }
         let ids = &mut self.ids;
         let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
-        // A plan that asks to be made again at once would be asked for at this instant for ever.
-        self.wake_at = [plan.wake_at, looked.next]
+        // One that does nothing and asks to be made again at once would be asked for for ever.
+        let is_again = |at: &Timestamp| *at > now || !plan.actions.is_empty();
+        self.wake_at = [plan.wake_at.filter(is_again), looked.next]
             .into_iter()
             .flatten()
-            .filter(|at| *at > now)
             .min();
+        let is_whole = self.wake_at.is_none_or(|at| at > now);
         self.note_plan(&plan);
+        if self.scenario.is_watched {
+            let held = self.watch.look_at_plan(&self.books, &plan, now);
+            held.map_err(|what| self.broken(what))?;
+        }
         if plan.actions.is_empty() {
             return Ok(());
         }
@@ -47,10 +52,6 @@ impl Simulation<'_> {
                 violations,
             });
         }
-        if self.scenario.is_watched {
-            let held = self.watch.look_at_plan(&self.books, &plan, now);
-            held.map_err(|what| self.broken(what))?;
-        }
         let effects = self.write(|draft| {
             let mut effects = Vec::with_capacity(plan.actions.len());
             for action in &plan.actions {
@@ -59,14 +60,14 @@ impl Simulation<'_> {
             Ok(effects)
         })?;
         self.carry_out(effects)?;
-        if self.scenario.is_watched {
-            self.look_again(decide)?;
+        if self.scenario.is_watched && is_whole {
+            self.look_again(&plan, decide)?;
         }
         Ok(())
     }
 
     /// What a pass has decided is decided: another one at the same instant places nothing more.
-    fn look_again(&mut self, decide: &mut dyn Decide) -> Result<(), SimulationError> {
+    fn look_again(&mut self, first: &Plan, decide: &mut dyn Decide) -> Result<(), SimulationError> {
         let now = self.now();
         let ids = &mut self.ids;
         let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
@@ -75,7 +76,9 @@ impl Simulation<'_> {
             Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => false,
         };
         match plan.actions.iter().find(is_placed) {
-            Some(action) => Err(self.broken(format!("a second pass places more: {action:?}"))),
+            Some(action) => Err(self.broken(format!(
+                "a second pass places more: {action:?} after {first:?}"
+            ))),
             None => Ok(()),
         }
     }

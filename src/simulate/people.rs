@@ -15,7 +15,7 @@ use super::events::{Event, Task};
 use super::faults::Disturbance;
 use super::run::SimulationError;
 use super::scenario::Work;
-use super::simulation::Simulation;
+use super::simulation::{RESOLVES, Simulation};
 
 type Done = Result<(), SimulationError>;
 
@@ -23,8 +23,8 @@ type Done = Result<(), SimulationError>;
 const ATTEMPTS: u32 = 3;
 /// How soon people try again what a server that is down does not take.
 const TRY_AGAIN: Span = Span::from_secs(60);
-/// How long the orchestrator takes to find out where images can be launched.
-const RESOLVES: Span = Span::from_millis(700);
+/// How long it takes until all that was left undone is asked for again.
+const AFTERMATH: Span = Span::from_secs(15);
 /// Shortest timeout of a build that says none.
 const TIMEOUT: Span = Span::from_secs(3_600);
 
@@ -125,7 +125,11 @@ impl Simulation<'_> {
                 self.cloud.drought(pools, *percent, self.at + *lasts);
             }
             Disturbance::Wave { percent } => self.cloud.wave(*percent, self.at),
-            Disturbance::Outage { lasts } => self.cloud.outage(self.at + *lasts),
+            Disturbance::Outage { lasts } => {
+                self.cloud.outage(self.at + *lasts);
+                let now = self.now();
+                self.watch.trouble(now, now + *lasts + AFTERMATH);
+            }
             Disturbance::Refusals { what, lasts } => self.cloud.refuse(what, self.at + *lasts),
             Disturbance::Restart { down } => self.kill(*down),
             Disturbance::ClockJump(span) => self.jump(*span),
@@ -241,6 +245,7 @@ impl Simulation<'_> {
 
     /// The orchestrator's clock jumps ahead: everybody who waits for a time looks at it.
     fn jump(&mut self, span: Span) {
+        self.watch.jump(self.now(), span);
         self.ahead = Span::from_micros(self.ahead.micros() + span.micros());
         if self.is_down {
             return;
@@ -268,6 +273,8 @@ impl Simulation<'_> {
             self.coverage.note(Situation::restarted_in(&machine.state));
         }
         self.is_down = true;
+        let now = self.now();
+        self.watch.trouble(now, now + down + AFTERMATH);
         self.epoch += 1;
         self.stopping.clear();
         self.stubborn.clear();

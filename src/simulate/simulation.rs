@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::books::{Books, Draft, FailureBudget, Skills};
 use crate::model::{
-    AttemptId, Billing, Change, IllegalTransition, Left, MachineId, MachineKeys, Money, PolicySpec,
-    Secret, Span, Timestamp, Warm,
+    AttemptId, Billing, Change, IllegalTransition, Image, Left, MachineId, MachineKeys, Money,
+    PolicySpec, Secret, Span, Timestamp, Warm,
 };
 
 use super::approvals::Approvals;
@@ -30,6 +30,8 @@ pub(super) const FAILURES: FailureBudget = FailureBudget {
 pub(super) const INTERRUPTIONS: u32 = 5;
 /// A build that finds no capacity for so long is given up: as is configured by default.
 pub(super) const CAPACITY_WAIT: Span = Span::from_secs(6 * 3_600);
+/// How long the orchestrator takes to find out where images can be launched.
+pub(super) const RESOLVES: Span = Span::from_millis(700);
 /// A run that is not over by then, after its last submission and disturbance, never will be.
 const PATIENCE: Span = Span::from_secs(30 * 24 * 3_600);
 
@@ -260,6 +262,13 @@ impl<'a> Simulation<'a> {
             held.map_err(|what| self.broken(what))?;
         }
         Ok(())
+    }
+
+    /// Whether it is not known of a current image where it can be launched.
+    pub(super) fn has_unresolved_images(&self) -> bool {
+        let mut images = self.books.current_images();
+        let is_known = |image: &Image| self.books.capacity.resolution(image).is_some();
+        self.scenario.cloud.has_fleet && images.any(|image| !is_known(image))
     }
 
     /// Finds out where current images can be launched.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::books::Books;
 use crate::model::{
     AttemptId, AttemptState, Build, BuildId, BuildState, Change, Entry, Launch, Left, Machine,
-    MachineId, Money, Timestamp, Usage,
+    MachineId, Money, Span, Timestamp, Usage,
 };
 use crate::planner::Plan;
 use crate::provider::ProviderError;
@@ -15,11 +15,17 @@ use super::rows::Rows;
 use super::written::Written;
 use hosts::Hosts;
 use limits::Limits;
+use money::Spending;
 use refusals::Refusals;
+use standby::Standby;
+use turns::Turns;
 
 mod hosts;
 mod limits;
+mod money;
 mod refusals;
+mod standby;
+mod turns;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -32,6 +38,9 @@ pub(super) struct Watch {
     limits: Limits,
     hosts: Hosts,
     refusals: Refusals,
+    spending: Spending,
+    standby: Standby,
+    turns: Turns,
 }
 
 /// Entries of a machine, added up.
@@ -58,6 +67,7 @@ impl Watch {
             self.look_at(Written::of(change), books, now)?;
         }
         self.limits.look(books, now)?;
+        self.spending.look(books)?;
         look_at_claims(books)?;
         look_at_view(books)
     }
@@ -71,6 +81,7 @@ impl Watch {
         match written {
             Written::NewBuild(build) => {
                 self.accepted += 1;
+                self.spending.build(build.id, &build.spec);
                 self.look_at_result(build)
             }
             Written::Build(build) => self.look_at_result(build),
@@ -88,7 +99,17 @@ impl Watch {
                 self.refusals.image(image);
                 Ok(())
             }
-            Written::Policy | Written::Entry(_) | Written::Event(_) | Written::Nothing => Ok(()),
+            Written::Policy => {
+                self.spending.policies_changed(now);
+                self.turns.clear();
+                Ok(())
+            }
+            Written::Entry(entry) => {
+                self.standby.entry(entry);
+                self.spending.entry(entry, books);
+                Ok(())
+            }
+            Written::Event(_) | Written::Nothing => Ok(()),
         }
     }
 
@@ -96,6 +117,7 @@ impl Watch {
         self.look_at_bill(machine)?;
         self.look_at_instance(machine)?;
         self.limits.machine(machine);
+        self.spending.machine(machine);
         self.hosts.machine(machine, books)
     }
 
@@ -118,16 +140,29 @@ impl Watch {
     /// The orchestrator has begun anew, and with it what it only keeps in memory.
     pub(super) fn restarted(&mut self) {
         self.refusals.clear();
+        self.standby.restarted();
+        self.turns.clear();
+    }
+
+    /// Nobody looks after machines until a time.
+    pub(super) fn trouble(&mut self, from: Timestamp, to: Timestamp) {
+        self.spending.trouble(from, to);
+    }
+
+    /// The clock jumps ahead.
+    pub(super) fn jump(&mut self, from: Timestamp, span: Span) {
+        self.spending.jump(from, span);
     }
 
     /// Looks at a plan before it is carried out.
     pub(super) fn look_at_plan(
         &mut self,
-        _books: &Books,
-        _plan: &Plan,
-        _now: Timestamp,
+        books: &Books,
+        plan: &Plan,
+        now: Timestamp,
     ) -> Result<(), String> {
-        Ok(())
+        self.standby.look(books, plan, now)?;
+        self.turns.look(&books.snapshot, plan)
     }
 
     /// The entries of a machine follow one another.
