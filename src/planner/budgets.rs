@@ -391,6 +391,23 @@ impl Purse {
         })
     }
 
+    /// What each budget that pays for a machine without a build has left.
+    pub(super) fn left_for(
+        &self,
+        snapshot: &Snapshot,
+        machine: &MachineView,
+    ) -> Vec<((usize, Part), Money)> {
+        let budgets = snapshot.budgets.iter().zip(&self.taken).enumerate();
+        let paying = budgets.filter_map(|(place, (budget, taken))| {
+            let covers = budget.scope.covers(machine.image, machine.project, &[]);
+            let part = budget.part_of(machine.image, machine.project)?;
+            let taken = taken.get(&part).cloned().unwrap_or_default();
+            let left = budget.total(part) - taken.spent - taken.committed;
+            (covers && budget.is_known).then_some(((place, part), left))
+        });
+        paying.collect()
+    }
+
     pub(super) fn take(&mut self, snapshot: &Snapshot, now: Timestamp, price: &Price<'_>) {
         for (budget, taken) in snapshot.budgets.iter().zip(&mut self.taken) {
             if let Some((part, needs)) = budget.asks(snapshot, now, price) {

@@ -1,6 +1,6 @@
 //! A pass of the planner: when it is due, what it decides, and what is done with that.
 
-use crate::books::{Effect, look_at_budgets, record};
+use crate::books::{Effect, look_at_budgets, next_cap, record};
 use crate::model::{BuildResult, Market, MarketChoice, Span, Timestamp};
 use crate::planner::{self, Action, Blocked, Plan};
 
@@ -32,10 +32,8 @@ impl Simulation<'_> {
         let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
         // One that does nothing and asks to be made again at once would be asked for for ever.
         let is_again = |at: &Timestamp| *at > now || !plan.actions.is_empty();
-        self.wake_at = [plan.wake_at.filter(is_again), looked.next]
-            .into_iter()
-            .flatten()
-            .min();
+        self.wake_at = plan.wake_at.filter(is_again);
+        self.wake_for_caps();
         let is_whole = self.wake_at.is_none_or(|at| at > now);
         self.note_plan(&plan);
         if self.scenario.is_watched {
@@ -59,6 +57,7 @@ impl Simulation<'_> {
             }
             Ok(effects)
         })?;
+        self.wake_for_caps();
         self.carry_out(effects)?;
         if self.scenario.is_watched && is_whole {
             self.look_again(&plan, decide)?;
@@ -66,9 +65,16 @@ impl Simulation<'_> {
         Ok(())
     }
 
+    /// Has another pass made when the next build's own amount is spent.
+    fn wake_for_caps(&mut self) {
+        let next = next_cap(&self.books, self.now());
+        self.wake_at = [self.wake_at, next].into_iter().flatten().min();
+    }
+
     /// What a pass has decided is decided: another one at the same instant places nothing more.
     fn look_again(&mut self, first: &Plan, decide: &mut dyn Decide) -> Result<(), SimulationError> {
         let now = self.now();
+        self.books.look_ahead(now);
         let ids = &mut self.ids;
         let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
         let is_placed = |action: &&Action| match action {

@@ -1,12 +1,12 @@
 //! Turns: a build that waits for a limit is overtaken by others that count for the same limit only as
 //! often as weights and priorities allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{BuildId, Market, Timestamp};
 use crate::planner::{Action, Blocked, Class, Flow, Plan, Snapshot, Waiting};
 
-/// How often builds that wait were overtaken, and by which flows.
+/// How often builds that wait were overtaken since the last turn of their flow, and by which flows.
 #[derive(Debug, Default)]
 pub(super) struct Turns(BTreeMap<BuildId, BTreeMap<Flow, u64>>);
 
@@ -33,8 +33,17 @@ impl Turns {
             .iter()
             .filter_map(|action| launched(snapshot, action))
             .collect();
+        let placed = plan.actions.iter().filter_map(Action::build);
+        let served: BTreeSet<Flow> = placed
+            .filter_map(|build| Some(class_of(snapshot, build)?.flow()))
+            .collect();
+        self.0.retain(|build, _| {
+            let class = class_of(snapshot, *build);
+            class.is_some_and(|class| !served.contains(&class.flow()))
+        });
         for waiting in &plan.waiting {
-            let Some(class) = snapshot.classes.get(&waiting.class) else {
+            let class = snapshot.classes.get(&waiting.class);
+            let Some(class) = class.filter(|class| !served.contains(&class.flow())) else {
                 continue;
             };
             for other in &launched {
@@ -56,6 +65,11 @@ impl Turns {
         }
         Ok(())
     }
+}
+
+fn class_of(snapshot: &Snapshot, build: BuildId) -> Option<&Class> {
+    let queued = snapshot.queued.get(&build)?;
+    snapshot.classes.get(&queued.class)
 }
 
 fn launched<'a>(snapshot: &'a Snapshot, action: &Action) -> Option<Launched<'a>> {
