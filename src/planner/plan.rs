@@ -170,8 +170,8 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp, fresh_id: &mut dyn FnMut() -> u
 }
 
 /// Whether there may be room for more once this plan is recorded. Money: the time that a machine
-/// without work was yet to stand is no longer paid for once it goes, and to join the builds of another
-/// machine costs less than a launch. Processors and dollars per hour: of several offerings the dearest
+/// without work was yet to stand is no longer paid for once it goes, to join the builds of another
+/// machine costs less than a launch, and builds side by side cost as much as the longest of them. Processors and dollars per hour: of several offerings the dearest
 /// counts while a pass goes on, and a provider that takes machines one by one takes the cheapest.
 fn is_unfinished(snapshot: &Snapshot, plan: &Plan) -> bool {
     let has_slots = |image: ImageIndex| snapshot.image(image).is_some_and(|view| view.slots > 1);
@@ -180,11 +180,11 @@ fn is_unfinished(snapshot: &Snapshot, plan: &Plan) -> bool {
         Action::Launch {
             image, offerings, ..
         } => has_slots(*image) || offerings.len() > 1,
-        Action::Wake { machine, .. } => {
+        Action::Bind { machine, .. } | Action::Wake { machine, .. } => {
             let machine = snapshot.machines.get(machine);
             machine.is_some_and(|machine| has_slots(machine.image))
         }
-        Action::Bind { .. } | Action::GiveUp { .. } => false,
+        Action::GiveUp { .. } => false,
     };
     let has_choice =
         |action: &Action| matches!(action, Action::Launch { offerings, .. } if offerings.len() > 1);

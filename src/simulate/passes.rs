@@ -77,9 +77,16 @@ impl Simulation<'_> {
         self.books.look_ahead(now);
         let ids = &mut self.ids;
         let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
+        // Machines to be at hand are another matter: what was placed has taught the forecast.
         let is_placed = |action: &&Action| match action {
-            Action::Bind { .. } | Action::Launch { .. } | Action::Wake { .. } => true,
-            Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => false,
+            Action::Bind { .. }
+            | Action::Launch { claim: Some(_), .. }
+            | Action::Wake { claim: Some(_), .. } => true,
+            Action::Launch { claim: None, .. }
+            | Action::Wake { claim: None, .. }
+            | Action::Sleep { .. }
+            | Action::GiveUp { .. }
+            | Action::Drain { .. } => false,
         };
         match plan.actions.iter().find(is_placed) {
             Some(action) => Err(self.broken(format!(

@@ -116,9 +116,9 @@ fn is_overtaken(
         && counts(other.class)
 }
 
-/// How often a flow may overtake another one: as often as its share and priority are more, once for
-/// the credit of a flow that begins to wait, and once for the one that was on its way; each count is
-/// rounded up.
+/// How often a flow may overtake another one between two turns of that: as often as its share and
+/// priority are more, twice for the credit of a flow that begins to wait, and a few times for the
+/// ends of both.
 fn most(snapshot: &Snapshot, waits: Flow, overtakes: Flow) -> u64 {
     let by = u32::try_from(overtakes.priority.saturating_sub(waits.priority).max(0));
     let more = 1_u64.checked_shl(by.unwrap_or(0)).unwrap_or(u64::MAX);
@@ -126,5 +126,5 @@ fn most(snapshot: &Snapshot, waits: Flow, overtakes: Flow) -> u64 {
     let ratio = more
         .saturating_mul(weight(overtakes))
         .div_ceil(weight(waits));
-    ratio.saturating_add(3)
+    ratio.saturating_mul(2).saturating_add(4)
 }
