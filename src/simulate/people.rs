@@ -292,7 +292,7 @@ impl Simulation<'_> {
         self.books
             .count_failures(ended, super::simulation::FAILURES);
         self.recall();
-        self.watch.restarted();
+        self.watch.restarted(now);
         let machines: Vec<Machine> = self.books.machines.values().cloned().collect();
         for machine in machines {
             self.adopt(&machine)?;

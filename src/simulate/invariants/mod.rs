@@ -138,7 +138,8 @@ impl Watch {
     }
 
     /// The orchestrator has begun anew, and with it what it only keeps in memory.
-    pub(super) fn restarted(&mut self) {
+    pub(super) fn restarted(&mut self, now: Timestamp) {
+        self.spending.restarted(now);
         self.refusals.clear();
         self.standby.restarted();
         self.turns.clear();

@@ -31,6 +31,9 @@ pub(super) struct Spending {
     touched: BTreeSet<Key>,
     /// Nobody was there, or a clock jumped.
     troubles: Vec<(Timestamp, Timestamp)>,
+    /// When the orchestrator began anew. What machines cost without a build counts for the project
+    /// that they worked for last then, and for the one of that time before.
+    restarted_at: Option<Timestamp>,
     /// When policies changed last while builds were there: what runs may cost more than before.
     changed_at: Option<Timestamp>,
 }
@@ -83,6 +86,11 @@ impl Spending {
         if !self.specs.is_empty() {
             self.changed_at = Some(now);
         }
+    }
+
+    /// The orchestrator has begun anew.
+    pub(super) fn restarted(&mut self, now: Timestamp) {
+        self.restarted_at = Some(now);
     }
 
     /// Nobody is there until a time.
@@ -197,9 +205,10 @@ impl Spending {
             let policy = books.policies.get(&key.policy);
             let mut budgets = policy.into_iter().flat_map(|policy| &policy.spec.budgets);
             let budget = budgets.find(|budget| budget.name == key.budget);
-            let is_new = self
-                .changed_at
-                .is_some_and(|at| key.begin.is_none_or(|begin| begin <= at));
+            let is_within = |at: Timestamp| key.begin.is_none_or(|begin| begin <= at);
+            let is_of_project = matches!(key.part, BudgetPart::Project(_));
+            let is_new = self.changed_at.is_some_and(is_within)
+                || (is_of_project && self.restarted_at.is_some_and(is_within));
             let Some((budget, sum)) = budget.zip(self.sums.get(&key)).filter(|_| !is_new) else {
                 continue;
             };

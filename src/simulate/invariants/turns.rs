@@ -56,9 +56,12 @@ impl Turns {
                 let most = most(snapshot, class.flow(), other.class.flow());
                 if *times > most {
                     return Err(format!(
-                        "{} was overtaken {times} times by {:?}, which may do so {most} times",
+                        "{} of {:?} was overtaken {times} times by {:?}, which may do so {most} \
+                         times; it waits: {:?}",
                         waiting.first,
-                        other.class.flow()
+                        class.flow(),
+                        other.class.flow(),
+                        waiting.why
                     ));
                 }
             }
