@@ -9,7 +9,7 @@ mod trouble;
 use dormouse::simulate::{Coverage, Situation, check};
 
 /// As many days as fit into a minute or so of an unoptimised build.
-const DAYS: u64 = 300;
+const DAYS: u64 = 160;
 
 #[test]
 fn seeded_days_keep_the_invariants_and_have_seen_everything() {
