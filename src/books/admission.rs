@@ -16,8 +16,6 @@ use super::wishes::end_as;
 pub(crate) struct Looked {
     /// Attempts that have to be stopped.
     pub(crate) stop: Vec<AttemptId>,
-    /// When the next cap is reached, if all goes on as it does.
-    pub(crate) next: Option<Timestamp>,
     /// People were warned so many times.
     pub(crate) warnings: u64,
 }
@@ -44,7 +42,7 @@ pub(crate) fn look_at_budgets(draft: &mut Draft<'_>) -> Result<Looked, IllegalTr
     Ok(looked)
 }
 
-/// Ends the builds of a part whose amount is used up, or says when it will be.
+/// Ends the builds of a part whose amount is used up.
 fn stop_at_cap(
     draft: &mut Draft<'_>,
     view: &BudgetView,
@@ -53,17 +51,8 @@ fn stop_at_cap(
     looked: &mut Looked,
 ) -> Result<(), IllegalTransition> {
     let bound: Vec<(BuildId, Rate)> = running(&draft.books.snapshot, view, part);
-    if bound.is_empty() {
-        return Ok(());
-    }
     let total = view.total(part);
-    let left = total - standing.spent;
-    if left > Money::ZERO {
-        let rate: u64 = bound.iter().map(|(_, rate)| rate.micros_per_hour()).sum();
-        if let Some(lasts) = lasts(left, rate) {
-            let at = draft.now + lasts;
-            looked.next = Some(looked.next.map_or(at, |next| next.min(at)));
-        }
+    if bound.is_empty() || total > standing.spent {
         return Ok(());
     }
     let whom = draft.books.part_name(part);
@@ -77,6 +66,24 @@ fn stop_at_cap(
             .extend(end_as(draft, build, &reason, BuildResult::OverBudget)?);
     }
     Ok(())
+}
+
+/// When the next cap is reached, if all goes on as it does. To be asked once a plan is recorded: the
+/// builds that it has given a machine begin to cost with it.
+pub(crate) fn next_cap(books: &Books, now: Timestamp) -> Option<Timestamp> {
+    let snapshot = &books.snapshot;
+    let caps = snapshot.budgets.iter();
+    let caps = caps.filter(|view| view.is_cap() && view.is_known);
+    let ends = caps.flat_map(|view| {
+        let standings = view.standings(snapshot, now).into_iter();
+        standings.filter_map(move |(part, standing)| {
+            let rates = running(snapshot, view, part).into_iter();
+            let rate = rates.map(|(_, rate)| rate.micros_per_hour()).sum();
+            let left = view.total(part) - standing.spent;
+            Some(now + lasts(left.max(Money::from_micros(1)), rate)?)
+        })
+    });
+    ends.min()
 }
 
 /// The builds of a part that have a machine, and what that costs.

@@ -42,7 +42,7 @@ pub use admission::{Approval, BudgetReport};
 pub use books::DEFAULT_MAX_MACHINES;
 pub use capacity::FailureBudget;
 
-pub(crate) use admission::{Looked, NotApproved, approve, look_at_budgets};
+pub(crate) use admission::{Looked, NotApproved, approve, look_at_budgets, next_cap};
 pub(crate) use attempt_steps::step_began;
 pub(crate) use books::Books;
 pub(crate) use capacity::{FAILURE_WINDOW, Skills};

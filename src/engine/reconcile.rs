@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::books::{Effect, Looked, look_at_budgets, record};
+use crate::books::{Effect, Looked, look_at_budgets, next_cap, record};
 use crate::model::{IllegalTransition, MachineId, MachineKeys, Span, Timestamp};
 use crate::planner::{self, Plan, RecordedPass, Snapshot, Violation};
 use crate::remote::machine_keys;
@@ -39,6 +39,7 @@ impl Engine {
         let mut plan = Plan::default();
         let mut violations = Vec::new();
         let mut looked = Looked::default();
+        let mut next = None;
         let (effects, pending) = self.write(|draft| {
             draft.books.look_ahead(draft.now);
             looked = look_at_budgets(draft)?;
@@ -52,6 +53,7 @@ impl Engine {
                 effects.extend(record(draft, action, &mut new_keys)?);
             }
             draft.books.note_waits(&plan, draft.now);
+            next = next_cap(draft.books, draft.now);
             Ok(effects)
         })?;
         if !violations.is_empty() {
@@ -60,7 +62,7 @@ impl Engine {
         let took = self.parts.clock.now().since(begun);
         metrics::histogram!("dormouse_plan_seconds").record(took.to_std().as_secs_f64());
         metrics::counter!("dormouse_budget_warnings_total").increment(looked.warnings);
-        if let Some(at) = looked.next {
+        if let Some(at) = next {
             plan.wake(at);
         }
         let stop = looked.stop;

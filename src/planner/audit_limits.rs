@@ -167,7 +167,7 @@ fn after<'a>(
 ) -> Counts<'a> {
     for action in &plan.actions {
         match action {
-            Action::Bind { build, machine, .. } => counts.bind(*build, *machine),
+            Action::Bind { build, machine, .. } => counts.bind(*build, *machine, now),
             Action::Move {
                 build,
                 from,
@@ -180,7 +180,7 @@ fn after<'a>(
             } => {
                 counts.wake(*machine, *offering, now);
                 if let Some((build, _)) = claim {
-                    counts.bind(*build, *machine);
+                    counts.bind(*build, *machine, now);
                 }
             }
             Action::Launch {
@@ -197,7 +197,7 @@ fn after<'a>(
                 });
                 counts.launches.push((*image, project, rules));
                 if let Some((build, _)) = claim {
-                    counts.bind(*build, *machine);
+                    counts.bind(*build, *machine, now);
                 }
             }
             // They use nothing; what they set free is not counted on.
@@ -213,7 +213,7 @@ fn class_of(snapshot: &Snapshot, build: BuildId) -> Option<&Class> {
 }
 
 impl Counts<'_> {
-    fn bind(&mut self, build: BuildId, id: MachineId) {
+    fn bind(&mut self, build: BuildId, id: MachineId, now: Timestamp) {
         let Some((machine, class)) = self
             .machines
             .get_mut(&id)
@@ -221,6 +221,10 @@ impl Counts<'_> {
         else {
             return;
         };
+        if machine.project != Some(class.project) {
+            // Who had it before has paid for its time until now.
+            machine.meter.unbilled_since = now;
+        }
         machine.project = Some(class.project);
         machine.phase = match machine.phase {
             Phase::Coming { .. } | Phase::Asleep(_) => Phase::Coming { claimed: true },

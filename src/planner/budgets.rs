@@ -215,34 +215,60 @@ impl BudgetView {
         standings: &mut BTreeMap<Part, Standing>,
     ) {
         let machine = owners.machine;
-        if !self
-            .scope
-            .covers(machine.image, machine.project, &owners.rules)
-        {
-            return;
-        }
         let since = machine.meter.unbilled_since.max(self.begin(now));
         let unbilled = machine.meter.rate.cost_of(now.since(since));
-        let of_builds = |bound: &(BuildId, &BoundView)| match self.each {
-            BudgetEach::All | BudgetEach::Project | BudgetEach::Image => None,
-            BudgetEach::Pipeline => Some(Part::Pipeline(bound.1.pipeline)),
-            BudgetEach::Build => Some(Part::Build(bound.0)),
-        };
-        if let Some(part) = self.part_of(machine.image, machine.project) {
+        if self
+            .scope
+            .covers(machine.image, machine.project, &owners.rules)
+            && let Some(part) = self.part_of(machine.image, machine.project)
+        {
             let standing = standings.entry(part).or_default();
             standing.spent += unbilled;
             let left = machine_left(snapshot, now, owners);
             standing.committed += machine.meter.rate.cost_of(left);
-            return;
         }
-        for bound in &owners.bound {
-            let Some(part) = of_builds(bound) else {
+        // Builds pay for themselves, and so do projects whose builds run beside those of the one that
+        // the machine counts for: at worst for all of the machine.
+        let mut others: BTreeMap<Part, Span> = BTreeMap::new();
+        for (id, bound) in &owners.bound {
+            let Some(part) = self.part_beside(machine, *id, bound) else {
                 continue;
             };
+            let left = build_left(snapshot, now, machine, bound);
+            let most = others.entry(part).or_default();
+            *most = left.max(*most);
+        }
+        for (part, left) in others {
             let standing = standings.entry(part).or_default();
-            standing.spent += unbilled;
-            let left = build_left(snapshot, now, machine, bound.1);
-            standing.committed += machine.meter.rate.cost_of(left);
+            let left = machine.meter.rate.cost_of(left);
+            if matches!(part, Part::Build(_) | Part::Pipeline(_)) {
+                standing.spent += unbilled;
+                standing.committed += left;
+            } else {
+                standing.committed += unbilled + left;
+            }
+        }
+    }
+
+    /// The part that pays for a build, if that is not the one that pays for its machine.
+    fn part_beside(&self, machine: &MachineView, id: BuildId, bound: &BoundView) -> Option<Part> {
+        let image = machine.image;
+        if !self.scope.covers(image, Some(bound.project), &bound.rules) {
+            return None;
+        }
+        match self.each {
+            BudgetEach::Pipeline => Some(Part::Pipeline(bound.pipeline)),
+            BudgetEach::Build => Some(Part::Build(id)),
+            BudgetEach::All | BudgetEach::Project | BudgetEach::Image => {
+                let is_other = machine.project != Some(bound.project);
+                let part = self.part_of(image, Some(bound.project))?;
+                let counted = self
+                    .scope
+                    .covers(image, machine.project, &bound.rules)
+                    .then(|| self.part_of(image, machine.project))
+                    .flatten();
+                (is_other && counted != Some(part)).then_some(part)
+            }
         }
     }
 }
@@ -389,6 +415,23 @@ impl Purse {
                 until: budget.window.map(|(_, to)| to).filter(|to| now < *to),
             })
         })
+    }
+
+    /// What each budget that pays for a machine without a build has left.
+    pub(super) fn left_for(
+        &self,
+        snapshot: &Snapshot,
+        machine: &MachineView,
+    ) -> Vec<((usize, Part), Money)> {
+        let budgets = snapshot.budgets.iter().zip(&self.taken).enumerate();
+        let paying = budgets.filter_map(|(place, (budget, taken))| {
+            let covers = budget.scope.covers(machine.image, machine.project, &[]);
+            let part = budget.part_of(machine.image, machine.project)?;
+            let taken = taken.get(&part).cloned().unwrap_or_default();
+            let left = budget.total(part) - taken.spent - taken.committed;
+            (covers && budget.is_known).then_some(((place, part), left))
+        });
+        paying.collect()
     }
 
     pub(super) fn take(&mut self, snapshot: &Snapshot, now: Timestamp, price: &Price<'_>) {

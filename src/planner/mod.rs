@@ -7,6 +7,7 @@
 //! be at hand), `expire` (machines idle for too long), `give_up` (builds that find no capacity). [`audit()`] checks a plan against its snapshot before anything is done. Caller:
 //! `engine`; `api` sees the report types only.
 
+mod afford;
 mod audit;
 mod audit_limits;
 mod budgets;

@@ -7,10 +7,10 @@ use crate::model::{
 };
 
 use super::budgets::NoRoom;
-use super::limits::Reached;
+use super::limits::{Quota, Reached};
 use super::snapshot::{ClassId, ImageIndex, Paused, Snapshot};
 use super::standing::{Floors, KeptWhy};
-use super::{expire, give_up, late, make_room, place, retire, warm};
+use super::{afford, expire, give_up, late, make_room, place, retire, warm};
 
 /// What to do now, why not more, and when to think again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,8 +172,47 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp, fresh_id: &mut dyn FnMut() -> u
     place::place(snapshot, now, &mut pool, &mut plan, fresh_id);
     late::move_over(snapshot, now, &mut pool, &mut plan);
     make_room::make_room(snapshot, &mut pool, &mut plan);
+    afford::afford(snapshot, now, &mut pool, &mut plan);
     warm::warm(snapshot, now, &mut pool, &mut plan, fresh_id);
     expire::expire(snapshot, now, &pool, &mut plan);
     give_up::give_up(snapshot, now, &mut plan);
+    if is_unfinished(snapshot, &plan) {
+        plan.wake(now);
+    }
     plan
+}
+
+/// Whether there may be room for more once this plan is recorded. Money: the time that a machine
+/// without work was yet to stand is no longer paid for once it goes, to join the builds of another
+/// machine costs less than a launch, and builds side by side cost as much as the longest of them. Processors and dollars per hour: of several offerings the dearest
+/// counts while a pass goes on, and a provider that takes machines one by one takes the cheapest.
+fn is_unfinished(snapshot: &Snapshot, plan: &Plan) -> bool {
+    let has_slots = |image: ImageIndex| snapshot.image(image).is_some_and(|view| view.slots > 1);
+    let frees_money = |action: &Action| match action {
+        Action::Move { .. } | Action::Drain { .. } | Action::Sleep { .. } => true,
+        Action::Launch {
+            image, offerings, ..
+        } => has_slots(*image) || offerings.len() > 1,
+        Action::Bind { machine, .. } | Action::Wake { machine, .. } => {
+            let machine = snapshot.machines.get(machine);
+            machine.is_some_and(|machine| has_slots(machine.image))
+        }
+        Action::GiveUp { .. } => false,
+    };
+    let has_choice =
+        |action: &Action| matches!(action, Action::Launch { offerings, .. } if offerings.len() > 1);
+    plan.waiting.iter().any(|waiting| match &waiting.why {
+        Blocked::Budget(_) => plan.actions.iter().any(frees_money),
+        Blocked::Limit(reached) => match reached.quota {
+            Quota::Vcpus | Quota::Cost => plan.actions.iter().any(has_choice),
+            Quota::Machines | Quota::Builds | Quota::Launches => false,
+        },
+        Blocked::NoImage
+        | Blocked::NotSold(..)
+        | Blocked::Paused(..)
+        | Blocked::Dry(..)
+        | Blocked::Unresolved(_)
+        | Blocked::Tidying(..)
+        | Blocked::Backoff(_) => false,
+    })
 }

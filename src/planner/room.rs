@@ -1,8 +1,8 @@
 //! What limits and budgets leave for the rest of a pass.
 
-use crate::model::{BuildId, Span, Timestamp};
+use crate::model::{BuildId, Money, Span, Timestamp};
 
-use super::budgets::{Price, Purse};
+use super::budgets::{Part, Price, Purse};
 use super::limits::{self, Load, Used, Wanted};
 use super::plan::Blocked;
 use super::snapshot::{Class, ImageIndex, MachineView, Phase, Snapshot};
@@ -102,6 +102,15 @@ impl Room {
             let covers = limit.scope.covers(machine.image, machine.project, &[]);
             used.ending += u32::from(covers);
         }
+    }
+
+    /// What budgets leave for a machine without a build to stand on, by budget and part.
+    pub(super) fn left_for(
+        &self,
+        snapshot: &Snapshot,
+        machine: &MachineView,
+    ) -> Vec<((usize, Part), Money)> {
+        self.purse.left_for(snapshot, machine)
     }
 
     /// Takes a place.

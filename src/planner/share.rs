@@ -9,7 +9,7 @@
 //! the older goes first.
 //!
 //! A flow whose builds find no machine for reasons of their own while others go on keeps the credit of
-//! one build, not of all that time. Tags are kept in memory: a restart begins anew with equal tags.
+//! one build of weight 1 and priority 0, not of all that time. Tags are kept in memory: a restart begins anew with equal tags.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,11 @@ pub const MOST_PRIORITY: i32 = 10;
 
 /// What a build of weight 1 moves its flow on by, at the least priority; divisible by what matters.
 const UNIT: u128 = 1 << 60;
+
+/// What a flow keeps of the time in which its builds found no machine: that of one build of weight 1
+/// and priority 0. It is the same for all: one build of its own would be most for those whose turn
+/// comes least often, and they would go first whenever several have waited for long.
+const CREDIT: u128 = UNIT >> MOST_PRIORITY;
 
 /// Builds of one project and priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,10 +93,9 @@ impl Flow {
 
 impl Shares {
     /// The tag of a flow with queued builds.
-    pub fn tag(&self, flow: Flow, weight: u32) -> u128 {
-        let credit = flow.step(weight);
+    pub fn tag(&self, flow: Flow) -> u128 {
         let tag = self.flows.get(&flow).map_or(self.now, |found| found.tag);
-        tag.max(self.now.saturating_sub(credit))
+        tag.max(self.now.saturating_sub(CREDIT))
     }
 
     /// One more build of a flow is queued. A flow that begins to wait starts at the present tag.
@@ -117,7 +121,7 @@ impl Shares {
 
     /// A build of a flow got a machine.
     pub fn charge(&mut self, flow: Flow, weight: u32) {
-        let tag = self.tag(flow, weight);
+        let tag = self.tag(flow);
         self.now = self.now.max(tag);
         self.flows.entry(flow).or_default().tag = tag + flow.step(weight);
     }

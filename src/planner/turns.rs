@@ -31,7 +31,7 @@ impl<'a> Turns<'a> {
         let heads = self.heads.entry(flow).or_default();
         heads.insert((key, place));
         if heads.first() == Some(&(key, place)) {
-            let tag = self.shares.tag(flow, self.snapshot.weight(flow));
+            let tag = self.shares.tag(flow);
             self.order.push(Reverse((tag, key, flow)));
         }
     }
@@ -49,7 +49,7 @@ impl<'a> Turns<'a> {
                 continue;
             };
             let first = heads.first().copied();
-            let is_true = tag == self.shares.tag(flow, self.snapshot.weight(flow));
+            let is_true = tag == self.shares.tag(flow);
             match first {
                 Some((head, place)) if head == key && is_true => {
                     heads.pop_first();
@@ -67,7 +67,7 @@ impl<'a> Turns<'a> {
     fn put_in_order(&mut self, flow: Flow) {
         let first = self.heads.get(&flow).and_then(|heads| heads.first());
         if let Some((key, _)) = first {
-            let tag = self.shares.tag(flow, self.snapshot.weight(flow));
+            let tag = self.shares.tag(flow);
             self.order.push(Reverse((tag, *key, flow)));
         }
     }

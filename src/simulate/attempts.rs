@@ -1,9 +1,9 @@
 //! What the engine's tasks do with attempts: begin, look, stop, end.
 
-use crate::books::{MachineAfter, end_attempt, step_began};
+use crate::books::{MachineAfter, end_attempt, not_tidied, step_began};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, BuildResult, MachineId, Outcome, Reason, Span, StepRecord,
-    Timestamp, Usage,
+    Attempt, AttemptId, AttemptState, BuildResult, Left, MachineId, MachineState, Outcome, Reason,
+    Span, StepRecord, Timestamp,
 };
 
 use super::cloud::{InstanceNumber, Run, RunEnd, number_of};
@@ -18,6 +18,10 @@ type Done = Result<(), SimulationError>;
 const STOPS: Span = Span::from_secs(1);
 /// How long they are waited for: the grace between asking and forcing, and a minute.
 const STOP_PATIENCE: Span = Span::from_secs(70);
+/// A machine that has not said for so long that nothing is left of a build is ended.
+const TIDY_PATIENCE: Span = Span::from_secs(60);
+/// Tidying up takes this long at most, where it takes long.
+const LONGEST_TIDY: Span = Span::from_secs(75);
 /// What the driver of an attempt knows of its end before it comes.
 pub(super) type Stopping = (Outcome, String);
 
@@ -99,6 +103,9 @@ impl Simulation<'_> {
                 }
                 RunEnd::Reboot => {
                     self.coverage.note(Situation::Rebooted);
+                    for other in self.cloud.reboot(number, id, self.at) {
+                        self.after(Span::ZERO, Task::LookOver(other));
+                    }
                     let why = "the machine was rebooted under it";
                     let after = MachineAfter::Drain(Reason::Failed(why.to_owned()));
                     let outcome = Outcome::Infrastructure(why.to_owned());
@@ -218,23 +225,69 @@ impl Simulation<'_> {
             return Ok(());
         };
         let machine = attempt.machine;
-        let is_ending = matches!(after, MachineAfter::Drain(_));
         self.write(|draft| end_attempt(draft, id, outcome, verdict, after))?;
-        self.cloud.tidy(number, id);
-        self.prove_clean(machine, id);
+        self.prove_clean(machine, id, number)?;
         self.stopping.remove(&id);
         self.stubborn.remove(&id);
-        if is_ending {
+        let state = self.books.machines.get(&machine).map(|m| &m.state);
+        if matches!(state, Some(MachineState::Draining { .. })) {
             self.end_now(machine);
         }
         self.nudge();
         Ok(())
     }
 
-    /// A machine says that nothing is left of an attempt, and that it is as empty as before.
-    pub(super) fn prove_clean(&mut self, machine: MachineId, attempt: AttemptId) {
-        if self.books.is_unproved(machine, attempt) {
-            self.books.tidied(machine, attempt, Usage::default());
+    /// Has a machine tidied up after an attempt: at once, after a while, or in vain.
+    pub(super) fn prove_clean(
+        &mut self,
+        machine: MachineId,
+        attempt: AttemptId,
+        number: InstanceNumber,
+    ) -> Done {
+        if !self.books.is_unproved(machine, attempt) {
+            self.cloud.tidy(number, attempt);
+            return Ok(());
         }
+        if !self.dice.chance(self.scenario.faults.slow_tidies_per_mille) {
+            return self.tidy(machine, attempt);
+        }
+        self.coverage.note(Situation::SlowTidy);
+        let takes = self.dice.up_to(LONGEST_TIDY);
+        if takes < TIDY_PATIENCE {
+            self.after(takes, Task::Tidy(machine, attempt));
+        } else {
+            self.after(TIDY_PATIENCE, Task::NotTidied(machine, attempt));
+        }
+        Ok(())
+    }
+
+    /// A machine says what is left of an attempt, and how full it is.
+    pub(super) fn tidy(&mut self, machine: MachineId, attempt: AttemptId) -> Done {
+        let row = self.books.machines.get(&machine);
+        let number = row.and_then(|row| row.state.instance()).map(number_of);
+        let Some(number) = number.filter(|_| self.books.is_unproved(machine, attempt)) else {
+            return Ok(());
+        };
+        let (left, usage) = self.cloud.tidy(number, attempt);
+        self.watch.tidied(machine, attempt, left, usage);
+        self.books.tidied(machine, attempt, usage);
+        self.nudge();
+        match left {
+            Some(left) => self.not_tidied((machine, attempt), left),
+            None => Ok(()),
+        }
+    }
+
+    /// Something is left of an attempt, or nobody knows.
+    pub(super) fn not_tidied(&mut self, of: (MachineId, AttemptId), left: Left) -> Done {
+        if !self.books.machines.contains_key(&of.0) {
+            return Ok(());
+        }
+        self.write(|draft| {
+            not_tidied(draft, of, left, "");
+            Ok(())
+        })?;
+        self.nudge();
+        Ok(())
     }
 }

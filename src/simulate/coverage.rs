@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{BuildState, MachineState};
+use crate::model::{AtLimit, BuildState, MachineState};
+use crate::planner::{Blocked, PauseReason, Quota, Snapshot};
 
 macro_rules! situations {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -34,6 +35,20 @@ situations! {
     Skipped,
     /// A build was given up because there was no capacity for too long.
     GivenUpForCapacity,
+    /// A build was given up because a budget had no room for it.
+    GivenUpForMoney,
+    /// A build ended over budget.
+    OverBudget,
+    /// A build was stopped when its own amount, or its pipeline's, was spent.
+    StoppedAtCap,
+    /// People were warned that much of a budget is spent.
+    BudgetWarned,
+    /// Somebody approved more of a budget.
+    Approved,
+    /// A build was superseded before it ran.
+    Superseded,
+    /// A build was superseded while it ran.
+    SupersededRunning,
     /// A build was canceled while it waited for others.
     CanceledWaiting,
     /// A build was canceled in the queue.
@@ -59,20 +74,52 @@ situations! {
     BoundWarm,
     /// A build was bound to a machine on its way up.
     BoundCold,
+    /// A build moved from a machine that was being launched to one that was free.
+    Moved,
     /// A machine was launched.
     Launched,
     /// Several machines were launched by one request.
     SharedLaunch,
+    /// A machine was launched that no build had asked for.
+    SpareLaunched,
+    /// A machine was woken that no build had asked for.
+    SpareWoken,
+    /// The day's money for standing by was spent.
+    CeilingReached,
+    /// Several builds ran on a machine at once.
+    SharedMachine,
+    /// Builds of two projects ran on a machine one after the other.
+    MixedMachine,
+    /// A build went on demand where spare capacity was to be had.
+    Surer,
     /// A machine fell asleep.
     FellAsleep,
     /// A machine was woken.
     Woken,
     /// Builds waited for a limit.
     WaitsForLimit,
+    /// Builds waited for a number of virtual processors.
+    WaitsForVcpus,
+    /// Builds waited for the end of others, of which there may be so many.
+    WaitsForBuilds,
+    /// Builds waited because there had been too many launches within the hour.
+    WaitsForLaunches,
+    /// Builds waited for dollars per hour.
+    WaitsForCost,
+    /// Builds waited for a budget's next period.
+    WaitsForMoney,
+    /// Builds waited for somebody to approve more of a budget.
+    WaitsForApproval,
+    /// Builds waited for a machine that was being tidied up.
+    WaitsForTidying,
     /// Builds waited for pools without capacity.
     WaitsForCapacity,
     /// Builds waited for an image whose launches had failed.
     WaitsForPause,
+    /// Builds waited for an image that its provider refuses.
+    WaitsForRefused,
+    /// Builds waited for a provider that lets nothing be launched.
+    WaitsForProvider,
     /// Builds waited for an image whose breaker was open.
     WaitsForBreaker,
     /// Builds waited because it was not known where their image can be launched.
@@ -88,6 +135,20 @@ situations! {
     LostReply,
     /// A launch was settled by what listings show.
     SettledByListing,
+    /// A quota was used up.
+    RefusedForQuota,
+    /// A zone had no address left.
+    RefusedForAddress,
+    /// The provider wanted to be called less often.
+    Throttled,
+    /// The provider refused an image as it is.
+    RefusedAsItIs,
+    /// The provider let nothing be launched.
+    Forbidden,
+    /// An image version was quarantined.
+    Quarantined,
+    /// Somebody released an image version from quarantine.
+    ReleasedByPerson,
     /// A machine did not boot.
     BootFailed,
     /// A machine ran and did not get ready.
@@ -127,6 +188,14 @@ situations! {
     GoneOld,
     /// A machine was gone after its number of builds.
     GoneWorn,
+    /// A machine was gone because something of a build was left on it.
+    GoneUnclean,
+    /// A machine was gone because it was too full.
+    GoneFull,
+    /// A machine was gone that had been at hand for too long.
+    GoneUnused,
+    /// Tidying up after a build took a while.
+    SlowTidy,
     /// A machine was gone because its image had changed.
     GoneOutdated,
     /// A machine was gone after too long a sleep.
@@ -173,6 +242,39 @@ situations! {
 }
 
 impl Situation {
+    /// Builds waited for this reason; none where there is nothing to tell.
+    pub(super) fn waiting_for(snapshot: &Snapshot, why: &Blocked) -> Option<Self> {
+        Some(match why {
+            Blocked::Limit(reached) => match reached.quota {
+                Quota::Machines => Self::WaitsForLimit,
+                Quota::Vcpus => Self::WaitsForVcpus,
+                Quota::Builds => Self::WaitsForBuilds,
+                Quota::Launches => Self::WaitsForLaunches,
+                Quota::Cost => Self::WaitsForCost,
+            },
+            Blocked::Budget(no_room) => {
+                let budget = snapshot.budgets.get(no_room.budget)?;
+                match budget.at_limit {
+                    AtLimit::Hold => Self::WaitsForMoney,
+                    AtLimit::OnApproval => Self::WaitsForApproval,
+                    // They end.
+                    AtLimit::Fail => return None,
+                }
+            }
+            Blocked::Tidying(..) => Self::WaitsForTidying,
+            Blocked::Paused(_, paused) => match paused.why {
+                PauseReason::Breaker => Self::WaitsForBreaker,
+                PauseReason::Failures => Self::WaitsForPause,
+                PauseReason::Refused => Self::WaitsForRefused,
+                PauseReason::Provider => Self::WaitsForProvider,
+            },
+            Blocked::Dry(..) => Self::WaitsForCapacity,
+            Blocked::Unresolved(_) => Self::WaitsForResolution,
+            Blocked::Backoff(_) => Self::WaitsForRetry,
+            Blocked::NoImage | Blocked::NotSold(..) => return None,
+        })
+    }
+
     /// A build was canceled in this state.
     pub(super) const fn canceled_in(state: &BuildState) -> Self {
         match state {

@@ -3,6 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+use crate::books::Approval;
 use crate::model::{AttemptId, LaunchId, MachineId, Offering, Timestamp};
 
 use super::cloud::InstanceNumber;
@@ -18,6 +19,8 @@ pub(super) enum Event {
     Taken(InstanceNumber, Taken),
     /// The orchestrator starts again.
     Start,
+    /// Somebody approves more of a budget.
+    Approve(Box<Approval>),
     /// A task of the orchestrator comes due; those of one that was killed since are lost.
     Task(u32, Task),
 }
@@ -52,6 +55,10 @@ pub(super) enum Task {
     LookOver(AttemptId),
     /// See whether an attempt has stopped that was asked to.
     Stopped(AttemptId),
+    /// Learn that nothing is left of an attempt, or what is.
+    Tidy(MachineId, AttemptId),
+    /// Give up on learning that.
+    NotTidied(MachineId, AttemptId),
     /// See whether a machine is asleep.
     LookAsleep(MachineId),
     /// End a machine, or see whether it is gone.

@@ -10,6 +10,10 @@ pub struct Faults {
     pub lost_replies_per_mille: u32,
     /// Launch requests of a thousand that get fewer machines than they asked for.
     pub partial_fills_per_mille: u32,
+    /// Launch requests of a thousand that are told to come back later.
+    pub throttles_per_mille: u32,
+    /// Launch requests of a thousand for which a zone has no address left.
+    pub no_address_per_mille: u32,
     /// Machines of a thousand that run and never take builds.
     pub never_ready_per_mille: u32,
     /// Machines of a thousand that fail in an hour, asleep or awake.
@@ -32,6 +36,12 @@ pub struct Faults {
     pub reboots_per_mille: u32,
     /// Stops of a thousand that the build's processes survive.
     pub stubborn_per_mille: u32,
+    /// Builds of a thousand of which something is left on their machine for good.
+    pub unclean_per_mille: u32,
+    /// Most of its disk, inodes or memory, of a hundred, that a build uses up on its machine.
+    pub fills_percent: u32,
+    /// Builds of a thousand after which it takes a while to tidy up, or never ends.
+    pub slow_tidies_per_mille: u32,
 }
 
 /// Something that happens beside the history.
@@ -54,6 +64,13 @@ pub enum Disturbance {
         /// For how long.
         lasts: Span,
     },
+    /// The provider refuses launches.
+    Refusals {
+        /// Which.
+        what: Refusal,
+        /// For how long.
+        lasts: Span,
+    },
     /// The orchestrator is killed.
     Restart {
         /// How long until it is back.
@@ -65,6 +82,10 @@ pub enum Disturbance {
     Policy(String, PolicySpec),
     /// An image file is applied.
     Image(String, ImageSpec),
+    /// An image file is applied whose version does not boot.
+    BadImage(String, ImageSpec),
+    /// Somebody releases an image version from quarantine.
+    Release,
     /// Somebody cancels builds that are not over, so many of a hundred.
     Cancel {
         /// How many of a hundred.
@@ -74,4 +95,13 @@ pub enum Disturbance {
     Retry,
     /// Somebody ends a machine without a build.
     EndMachine,
+}
+
+/// Launches that a provider refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// All of them: we may not do this.
+    Account,
+    /// Those of an image, which cannot be launched as it is.
+    Image(String),
 }

@@ -14,7 +14,7 @@ use super::cloud::{ANSWER, ANSWERED, ENDPOINT, InstanceNumber, Reply, number_of}
 use super::coverage::Situation;
 use super::events::{Gathered, Taken, Task};
 use super::run::SimulationError;
-use super::simulation::{FAILURES, INTERRUPTIONS, Simulation};
+use super::simulation::{FAILURES, INTERRUPTIONS, RESOLVES, Simulation};
 
 type Done = Result<(), SimulationError>;
 
@@ -90,6 +90,12 @@ impl Simulation<'_> {
                 self.after(AGAIN, Task::Send(id));
                 Ok(())
             }
+            // It blames nobody, and is repeated.
+            Reply::Refused(error) if error.kind == ErrorKind::Throttled => {
+                self.note_refusal(error.kind);
+                self.after(AGAIN, Task::Send(id));
+                Ok(())
+            }
             Reply::Refused(error) => self.settle(
                 &launch,
                 &LaunchAnswer {
@@ -106,13 +112,30 @@ impl Simulation<'_> {
         if (1..wanted).contains(&got) {
             self.coverage.note(Situation::PartialFill);
         }
+        for refusal in &answer.refusals {
+            self.note_refusal(refusal.kind);
+        }
         let up = self.write(|draft| settle(draft, launch, answer))?;
+        let now = self.now();
+        self.watch.refused(launch, &answer.refusals, now);
         self.cloud.forget(Origin::Launch(launch.id));
         for id in up {
             self.look_up_in_time(id);
         }
         self.nudge();
         Ok(())
+    }
+
+    fn note_refusal(&mut self, kind: ErrorKind) {
+        self.coverage.note(match kind {
+            ErrorKind::Quota => Situation::RefusedForQuota,
+            ErrorKind::Address => Situation::RefusedForAddress,
+            ErrorKind::Throttled => Situation::Throttled,
+            ErrorKind::Config => Situation::RefusedAsItIs,
+            ErrorKind::Auth => Situation::Forbidden,
+            // Builds that wait for capacity, and launches settled by listings, are noted there.
+            ErrorKind::PoolEmpty | ErrorKind::Unknown => return,
+        });
     }
 
     /// Brings a machine up that is launched by itself, that was launched, or that is to be woken.
@@ -147,6 +170,10 @@ impl Simulation<'_> {
         match reply {
             Reply::Lost => {
                 self.coverage.note(Situation::LostReply);
+                self.after(AGAIN, Task::Launch(id));
+                Ok(())
+            }
+            Reply::Refused(error) if error.kind == ErrorKind::Throttled => {
                 self.after(AGAIN, Task::Launch(id));
                 Ok(())
             }
@@ -263,6 +290,10 @@ impl Simulation<'_> {
     fn boot_failed(&mut self, id: MachineId, why: &str) -> Done {
         self.coverage.note(Situation::BootFailed);
         self.write(|draft| boot_failed(draft, id, why, None, FAILURES))?;
+        if self.has_unresolved_images() {
+            // Another version may stand in now.
+            self.after(RESOLVES, Task::Resolve);
+        }
         self.end_now(id);
         self.nudge();
         Ok(())

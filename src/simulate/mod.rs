@@ -12,6 +12,7 @@
 //! scenarios full of trouble from seeds (`seeds`), `rows` models the store that a restart loads from,
 //! and `invariants` looks on.
 
+mod approvals;
 mod attempts;
 pub mod baseline;
 pub mod catalogue;
@@ -25,6 +26,8 @@ pub mod generate;
 mod invariants;
 mod machines;
 pub mod optimum;
+mod passes;
+mod past;
 mod people;
 mod record;
 pub mod report;
@@ -35,10 +38,11 @@ mod seeds;
 mod simulation;
 pub mod trace;
 pub mod tune;
+mod written;
 
 pub use check::{Checked, Failure, check};
 pub use coverage::{Coverage, Situation};
-pub use faults::{Disturbance, Faults};
+pub use faults::{Disturbance, Faults, Refusal};
 pub use run::{Decide, Planner, Progress, SimulationError, run};
 pub use scenario::{CloudModel, EndedBuild, MachineLife, Outcome, Scenario, Work};
 pub use seeds::scenario as seeded;

@@ -2,7 +2,7 @@
 
 use crate::books::{
     Books, Ending, FAILURE_WINDOW, apply_image, apply_policy, cancel, end_idle, insert,
-    not_launched, row, supersede,
+    not_launched, release, row, supersede,
 };
 use crate::model::{
     Build, BuildId, ImageSpec, Machine, MachineId, MachineState, Pipeline, PipelineId, PolicySpec,
@@ -15,7 +15,7 @@ use super::events::{Event, Task};
 use super::faults::Disturbance;
 use super::run::SimulationError;
 use super::scenario::Work;
-use super::simulation::Simulation;
+use super::simulation::{RESOLVES, Simulation};
 
 type Done = Result<(), SimulationError>;
 
@@ -23,8 +23,8 @@ type Done = Result<(), SimulationError>;
 const ATTEMPTS: u32 = 3;
 /// How soon people try again what a server that is down does not take.
 const TRY_AGAIN: Span = Span::from_secs(60);
-/// How long the orchestrator takes to find out where images can be launched.
-const RESOLVES: Span = Span::from_millis(700);
+/// How long it takes until all that was left undone is asked for again.
+const AFTERMATH: Span = Span::from_secs(15);
 /// Shortest timeout of a build that says none.
 const TIMEOUT: Span = Span::from_secs(3_600);
 
@@ -87,6 +87,7 @@ impl Simulation<'_> {
             supersede(draft, &pipeline, ids)
         })?;
         for attempt in stopping {
+            self.coverage.note(Situation::SupersededRunning);
             self.ask_stop(attempt);
         }
         self.nudge();
@@ -107,6 +108,7 @@ impl Simulation<'_> {
             draft.books.catalogue_changed();
             Ok(())
         })?;
+        self.know_spent();
         self.nudge();
         Ok(())
     }
@@ -123,11 +125,18 @@ impl Simulation<'_> {
                 self.cloud.drought(pools, *percent, self.at + *lasts);
             }
             Disturbance::Wave { percent } => self.cloud.wave(*percent, self.at),
-            Disturbance::Outage { lasts } => self.cloud.outage(self.at + *lasts),
+            Disturbance::Outage { lasts } => {
+                self.cloud.outage(self.at + *lasts);
+                let now = self.now();
+                self.watch.trouble(now, now + *lasts + AFTERMATH);
+            }
+            Disturbance::Refusals { what, lasts } => self.cloud.refuse(what, self.at + *lasts),
             Disturbance::Restart { down } => self.kill(*down),
             Disturbance::ClockJump(span) => self.jump(*span),
             Disturbance::Policy(..)
             | Disturbance::Image(..)
+            | Disturbance::BadImage(..)
+            | Disturbance::Release
             | Disturbance::Cancel { .. }
             | Disturbance::Retry
             | Disturbance::EndMachine
@@ -137,19 +146,43 @@ impl Simulation<'_> {
             }
             Disturbance::Policy(name, spec) => {
                 self.coverage.note(Situation::PolicyChanged);
+                self.floors_lifted = false;
                 self.apply_policy(name, spec)?;
             }
-            Disturbance::Image(name, spec) => {
-                self.coverage.note(Situation::ImageChanged);
-                self.apply_image(name, spec)?;
-                self.after(RESOLVES, Task::Resolve);
-                self.nudge();
+            Disturbance::Image(name, spec) => self.change_image(name, spec)?,
+            Disturbance::BadImage(name, spec) => {
+                self.change_image(name, spec)?;
+                if let Some(image) = self.books.image(name) {
+                    self.cloud.spoil(name, image.version);
+                }
             }
+            Disturbance::Release => self.release_some_image()?,
             Disturbance::Cancel { percent } => self.cancel_some(*percent)?,
             Disturbance::Retry => self.retry()?,
             Disturbance::EndMachine => self.end_some_machine()?,
         }
         self.let_cloud_go_on();
+        Ok(())
+    }
+
+    fn change_image(&mut self, name: &str, spec: &ImageSpec) -> Done {
+        self.coverage.note(Situation::ImageChanged);
+        self.apply_image(name, spec)?;
+        self.after(RESOLVES, Task::Resolve);
+        self.nudge();
+        Ok(())
+    }
+
+    /// Has an image version tried anew that was quarantined.
+    fn release_some_image(&mut self) -> Done {
+        let mut names = self.scenario.images.iter().map(|(name, _)| name);
+        let Some(name) = names.find(|name| self.books.quarantined(name).is_some()) else {
+            return Ok(());
+        };
+        self.coverage.note(Situation::ReleasedByPerson);
+        self.write(|draft| Ok(release(draft, name, "somebody")))?;
+        self.after(RESOLVES, Task::Resolve);
+        self.nudge();
         Ok(())
     }
 
@@ -212,6 +245,7 @@ impl Simulation<'_> {
 
     /// The orchestrator's clock jumps ahead: everybody who waits for a time looks at it.
     fn jump(&mut self, span: Span) {
+        self.watch.jump(self.now(), span);
         self.ahead = Span::from_micros(self.ahead.micros() + span.micros());
         if self.is_down {
             return;
@@ -239,6 +273,8 @@ impl Simulation<'_> {
             self.coverage.note(Situation::restarted_in(&machine.state));
         }
         self.is_down = true;
+        let now = self.now();
+        self.watch.trouble(now, now + down + AFTERMATH);
         self.epoch += 1;
         self.stopping.clear();
         self.stubborn.clear();
@@ -255,6 +291,8 @@ impl Simulation<'_> {
         self.know_providers();
         self.books
             .count_failures(ended, super::simulation::FAILURES);
+        self.recall();
+        self.watch.restarted(now);
         let machines: Vec<Machine> = self.books.machines.values().cloned().collect();
         for machine in machines {
             self.adopt(&machine)?;
@@ -272,8 +310,10 @@ impl Simulation<'_> {
     /// Takes up a machine where the books have it.
     fn adopt(&mut self, machine: &Machine) -> Done {
         let id = machine.id;
-        for attempt in &machine.record.unproved {
-            self.prove_clean(id, *attempt);
+        if let Some(number) = machine.state.instance().map(super::cloud::number_of) {
+            for attempt in &machine.record.unproved {
+                self.prove_clean(id, *attempt, number)?;
+            }
         }
         match &machine.state {
             // A recorded launch is sent again; one that was not recorded was never sent.

@@ -10,6 +10,7 @@ use crate::model::{EventKind, Outcome as AttemptOutcome, Reason};
 
 use super::coverage::{Coverage, Situation};
 use super::scenario::{EndedBuild, MachineLife, Outcome};
+use super::written::Written;
 
 /// What is known of a run so far.
 #[derive(Debug, Default)]
@@ -60,43 +61,30 @@ impl Record {
     pub(super) fn take(&mut self, changes: &[Change], coverage: &mut Coverage) {
         let mut bound = Vec::new();
         for change in changes {
-            match change {
-                Change::InsertMachine(machine) => {
+            match Written::of(change) {
+                Written::NewMachine(machine) => {
                     self.machine_begins(machine);
                     coverage.note(Situation::Launched);
                 }
-                Change::UpdateMachine(machine, _) => self.machine_changes(machine, coverage),
-                Change::UpdateBuild(build, _) | Change::InsertBuild(build) => match &build.state {
+                Written::Machine(machine) => self.machine_changes(machine, coverage),
+                Written::NewBuild(build) | Written::Build(build) => match &build.state {
                     BuildState::Bound { machine, .. } => bound.push((build.id, *machine)),
                     BuildState::Finished { .. } => self.build_ends(build, coverage),
                     BuildState::Waiting
                     | BuildState::Queued { .. }
                     | BuildState::Running { .. } => {}
                 },
-                Change::UpdateAttempt(attempt, _) => {
+                Written::Attempt(attempt) => {
                     if let AttemptState::Finished { outcome, .. } = &attempt.state {
                         note_outcome(outcome, coverage);
                     }
                 }
-                Change::AppendEntry(entry) => self.spend(entry),
-                Change::AppendEvent(event) => {
+                Written::Entry(entry) => self.spend(entry),
+                Written::Event(event) => {
                     self.hash.event(event);
                     note_event(event, coverage);
                 }
-                // They say nothing that the others do not say.
-                Change::InsertPipeline(_)
-                | Change::InsertAttempt(_)
-                | Change::PutMachineKeys(_)
-                | Change::DeleteMachineKeys(_)
-                | Change::InsertLaunch(_)
-                | Change::DeleteLaunch(_)
-                | Change::InsertImage(_)
-                | Change::UpdateImage(..)
-                | Change::InsertPolicy(_)
-                | Change::InsertExtent(_)
-                | Change::AppendBudgetNote(_)
-                | Change::InsertToken(_)
-                | Change::RevokeToken(..) => {}
+                Written::Image(_) | Written::Policy | Written::Nothing => {}
             }
         }
         for (build, machine) in bound {
@@ -137,6 +125,12 @@ impl Record {
         let Some(told) = self.outcome.machines.get_mut(life.place) else {
             return;
         };
+        if machine.state.claims().len() > 1 {
+            coverage.note(Situation::SharedMachine);
+        }
+        if machine.record.is_mixed {
+            coverage.note(Situation::MixedMachine);
+        }
         let doing = match &machine.state {
             MachineState::Busy { .. } => Doing::Work,
             MachineState::Asleep { .. } => Doing::Sleep,
@@ -185,7 +179,8 @@ impl Record {
             BuildResult::Canceled => Situation::Canceled,
             BuildResult::TimedOut => Situation::TimedOut,
             BuildResult::InfraFailure => Situation::InfraFailure,
-            BuildResult::Skipped | BuildResult::OverBudget => Situation::Skipped,
+            BuildResult::Skipped => Situation::Skipped,
+            BuildResult::OverBudget => Situation::OverBudget,
         };
         coverage.note(situation);
         let Some(work) = self.works.remove(&build.id) else {
@@ -239,11 +234,11 @@ fn note_reason(reason: &Reason, coverage: &mut Coverage) {
         Reason::AsleepTimeout => Situation::GoneAsleep,
         Reason::Unneeded => Situation::GoneUnneeded,
         Reason::MakeRoom => Situation::GoneForRoom,
-        // Days have no floors, and leave nothing; whoever found the trouble has noted it.
-        Reason::Unused
-        | Reason::Unclean(_)
-        | Reason::Full(_)
-        | Reason::BootFailed(_)
+        Reason::Unused => Situation::GoneUnused,
+        Reason::Unclean(_) => Situation::GoneUnclean,
+        Reason::Full(_) => Situation::GoneFull,
+        // Whoever found the trouble has noted it.
+        Reason::BootFailed(_)
         | Reason::Failed(_)
         | Reason::Interrupted(_)
         | Reason::Requested(_) => return,
@@ -251,16 +246,36 @@ fn note_reason(reason: &Reason, coverage: &mut Coverage) {
 }
 
 fn note_event(event: &Event, coverage: &mut Coverage) {
-    if event.kind == EventKind::ImageNote {
-        if event.message.contains("breaker is open") {
-            coverage.note(Situation::BreakerOpened);
-        } else if event.message.contains("interruptions within") {
-            coverage.note(Situation::SpotLeftAlone);
+    let says = |words| event.message.contains(words);
+    let situation = match event.kind {
+        EventKind::ImageNote if says("breaker is open") => Situation::BreakerOpened,
+        EventKind::ImageNote if says("interruptions within") => Situation::SpotLeftAlone,
+        EventKind::ImageNote if says("is quarantined") => Situation::Quarantined,
+        EventKind::MachineNote if event.message.starts_with("woken for") => Situation::Woken,
+        EventKind::BuildCancelAsked if event.message.starts_with("superseded by") => {
+            Situation::Superseded
         }
-    }
-    if event.kind == EventKind::MachineNote && event.message.starts_with("woken for") {
-        coverage.note(Situation::Woken);
-    }
+        EventKind::BudgetWarned => Situation::BudgetWarned,
+        EventKind::BuildMoved => Situation::Moved,
+        EventKind::PipelineSubmitted
+        | EventKind::BuildQueued
+        | EventKind::BuildBound
+        | EventKind::BuildStarted
+        | EventKind::BuildCancelAsked
+        | EventKind::BuildFinished
+        | EventKind::MachineIntended
+        | EventKind::MachineLaunched
+        | EventKind::MachineReady
+        | EventKind::MachineDraining
+        | EventKind::MachineGone
+        | EventKind::MachineAdopted
+        | EventKind::MachineNote
+        | EventKind::ImageApplied
+        | EventKind::ImageNote
+        | EventKind::PolicyApplied
+        | EventKind::BudgetApproved => return,
+    };
+    coverage.note(situation);
 }
 
 /// FNV-1a over words and texts: stable over platforms and toolchains.

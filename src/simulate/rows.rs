@@ -9,6 +9,8 @@ use crate::model::{
 };
 use crate::store::OpenWork;
 
+use super::past::Past;
+
 /// Rows by identity.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -20,6 +22,8 @@ pub(super) struct Rows {
     images: BTreeMap<(String, u32), Image>,
     policies: BTreeMap<String, Policy>,
     launches: BTreeMap<LaunchId, Launch>,
+    /// What no open work needs.
+    pub(super) past: Past,
 }
 
 impl Rows {
@@ -27,6 +31,7 @@ impl Rows {
     pub(super) fn apply(&mut self, changes: &[Change]) -> Result<(), String> {
         for change in changes {
             self.apply_one(change)?;
+            self.past.take(change);
         }
         Ok(())
     }
@@ -141,6 +146,21 @@ impl Rows {
         let ending = self.machines.values().filter(is_ending);
         let ended = self.ended.values().chain(ending);
         ended.filter(|m| m.created_at >= since).cloned().collect()
+    }
+
+    /// A machine, gone or not.
+    pub(super) fn machine(&self, id: MachineId) -> Option<&Machine> {
+        self.machines.get(&id).or_else(|| self.ended.get(&id))
+    }
+
+    /// All machines there ever were.
+    pub(super) fn all_machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values().chain(self.ended.values())
+    }
+
+    /// All image versions there ever were.
+    pub(super) fn all_images(&self) -> impl Iterator<Item = &Image> {
+        self.images.values()
     }
 
     /// Whether nothing is open.

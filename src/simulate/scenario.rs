@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::matching;
 use crate::model::{
-    BuildResult, Category, ImageSpec, Money, PolicySpec, Rate, Requirements, Span, Timestamp,
+    BuildResult, Category, Image, ImageSpec, ImageState, Money, PolicySpec, Rate, Requirements,
+    Span, Timestamp,
 };
 
 use super::coverage::Coverage;
 use super::faults::{Disturbance, Faults};
+use super::run::SimulationError;
 
 /// One build of a history. Builds that follow one another in it with the same instant and project are
 /// one pipeline.
@@ -55,6 +58,8 @@ pub struct Scenario {
     pub faults: Faults,
     /// What happens beside the history, in order of time.
     pub disturbances: Vec<(Timestamp, Disturbance)>,
+    /// Longest time until somebody approves what builds wait for; none if nobody ever does.
+    pub approves_within: Option<Span>,
     /// Whether the invariants are checked after every step, which takes several times as long.
     pub is_watched: bool,
     /// Seed of everything random.
@@ -66,6 +71,51 @@ impl Scenario {
     pub(super) fn has_restarts(&self) -> bool {
         let mut disturbances = self.disturbances.iter();
         disturbances.any(|(_, what)| matches!(what, Disturbance::Restart { .. }))
+    }
+
+    /// Whether it can be played at all: what a server would refuse is found before it begins.
+    pub(super) fn check(&self) -> Result<(), SimulationError> {
+        for (name, spec) in &self.images {
+            if spec.shapes.is_empty() {
+                return Err(SimulationError::NoShapes(name.clone()));
+            }
+        }
+        let pairs = self.work.windows(2).enumerate();
+        for (place, pair) in pairs {
+            if let [one, two] = pair
+                && two.submit < one.submit
+            {
+                return Err(SimulationError::Unordered(place + 1));
+            }
+        }
+        let images: Vec<Image> = self
+            .images
+            .iter()
+            .map(|(name, spec)| Image {
+                name: name.clone(),
+                version: 1,
+                state: ImageState::Active,
+                spec: spec.clone(),
+                applied_at: Timestamp::default(),
+                released_at: None,
+                rev: 0,
+            })
+            .collect();
+        let mut known = BTreeMap::new();
+        for (place, work) in self.work.iter().enumerate() {
+            let pin = work.image.as_deref();
+            let refusal = known.entry((&work.requires, pin)).or_insert_with(|| {
+                matching::match_catalogue(&work.requires, pin, images.iter()).refusal(pin)
+            });
+            if let Some(why) = refusal {
+                return Err(SimulationError::NoImage {
+                    work: place,
+                    name: work.name.clone(),
+                    why: why.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -94,6 +144,8 @@ pub struct CloudModel {
     pub asleep: Rate,
     /// Zones in which every shape is to be had.
     pub zones: u32,
+    /// Most machines that may run at once in a market; none when there is no quota.
+    pub quota: Option<u32>,
     /// Whether like launches go out as one recorded request, as to EC2, or one by one.
     pub has_fleet: bool,
 }
@@ -115,6 +167,7 @@ impl Default for CloudModel {
             // 8 GiB of gp3 at $0.08 per GiB and month.
             asleep: Rate::from_micros_per_hour(877),
             zones: 1,
+            quota: None,
             has_fleet: true,
         }
     }

@@ -1,24 +1,23 @@
-//! The state of a run, the one way to write, and what is done with a plan.
+//! The state of a run, and the one way to write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::books::{Books, Draft, Effect, FailureBudget, Skills, look_at_budgets, record};
-use crate::matching;
+use crate::books::{Books, Draft, FailureBudget, Skills};
 use crate::model::{
-    AttemptId, Billing, Change, IllegalTransition, Image, ImageState, MachineId, MachineKeys,
-    Money, PolicySpec, Secret, Span, Timestamp, Warm,
+    AttemptId, Billing, Change, IllegalTransition, Image, Left, MachineId, MachineKeys, Money,
+    PolicySpec, Secret, Span, Timestamp, Warm,
 };
-use crate::planner::{self, Action, Blocked, PauseReason, Plan};
 
+use super::approvals::Approvals;
 use super::attempts::Stopping;
-use super::cloud::{Cloud, REQUEST};
-use super::coverage::{Coverage, Situation};
+use super::cloud::Cloud;
+use super::coverage::Coverage;
 use super::dice::Dice;
-use super::events::{Event, Gathered, Queue, Task};
+use super::events::{Event, Queue, Task};
 use super::invariants::Watch;
 use super::record::Record;
 use super::rows::Rows;
-use super::run::{Decide, Progress, SimulationError};
+use super::run::{Progress, SimulationError};
 use super::scenario::{Outcome, Scenario};
 
 /// What failed launches of one image may cost in an hour: as is configured by default.
@@ -31,6 +30,8 @@ pub(super) const FAILURES: FailureBudget = FailureBudget {
 pub(super) const INTERRUPTIONS: u32 = 5;
 /// A build that finds no capacity for so long is given up: as is configured by default.
 pub(super) const CAPACITY_WAIT: Span = Span::from_secs(6 * 3_600);
+/// How long the orchestrator takes to find out where images can be launched.
+pub(super) const RESOLVES: Span = Span::from_millis(700);
 /// A run that is not over by then, after its last submission and disturbance, never will be.
 const PATIENCE: Span = Span::from_secs(30 * 24 * 3_600);
 
@@ -43,7 +44,7 @@ pub(super) struct Simulation<'a> {
     pub(super) queue: Queue,
     pub(super) record: Record,
     pub(super) coverage: Coverage,
-    watch: Watch,
+    pub(super) watch: Watch,
     /// The world's time.
     pub(super) at: Timestamp,
     /// How far the orchestrator's clock is ahead of it.
@@ -61,21 +62,23 @@ pub(super) struct Simulation<'a> {
     pub(super) stopping: BTreeMap<AttemptId, Stopping>,
     /// Those of them whose processes survive that.
     pub(super) stubborn: BTreeSet<AttemptId>,
+    /// What people have been asked for.
+    pub(super) approvals: Approvals,
     /// What is durable, where something needs that.
     pub(super) rows: Option<Rows>,
     /// Something has changed that the planner should see.
     pub(super) is_nudged: bool,
     /// When time alone may change the plan, by the orchestrator's clock.
-    wake_at: Option<Timestamp>,
+    pub(super) wake_at: Option<Timestamp>,
     /// Why the first build in the queue waited when the planner was asked last.
-    last_wait: String,
-    floors_lifted: bool,
+    pub(super) last_wait: String,
+    pub(super) floors_lifted: bool,
     ends_by: Timestamp,
 }
 
 impl<'a> Simulation<'a> {
     pub(super) fn new(scenario: &'a Scenario) -> Result<Self, SimulationError> {
-        check(scenario)?;
+        scenario.check()?;
         let last_work = scenario.work.last().map(|work| work.submit);
         let last_disturbance = scenario.disturbances.last().map(|(at, _)| *at);
         let first = scenario.work.first().map(|work| work.submit);
@@ -97,6 +100,7 @@ impl<'a> Simulation<'a> {
             is_down: false,
             stopping: BTreeMap::new(),
             stubborn: BTreeSet::new(),
+            approvals: Approvals::default(),
             rows: keeps_rows.then(Rows::default),
             is_nudged: true,
             wake_at: None,
@@ -104,6 +108,7 @@ impl<'a> Simulation<'a> {
             floors_lifted: false,
             ends_by: last_work.max(last_disturbance).unwrap_or_default() + PATIENCE,
         };
+        simulation.books.spend.has_past = keeps_rows;
         simulation.begin()?;
         Ok(simulation)
     }
@@ -173,6 +178,7 @@ impl<'a> Simulation<'a> {
                 Event::Notice(number) => self.announced(number),
                 Event::Taken(number, why) => self.taken(number, why),
                 Event::Start => self.start()?,
+                Event::Approve(approval) => self.approve(&approval)?,
                 Event::Task(epoch, task) if epoch == self.epoch && !self.is_down => {
                     self.perform(task)?;
                 }
@@ -194,6 +200,8 @@ impl<'a> Simulation<'a> {
             Task::Begin(attempt) => self.begin_attempt(attempt),
             Task::LookOver(attempt) => self.look_over(attempt),
             Task::Stopped(attempt) => self.stopped(attempt),
+            Task::Tidy(machine, attempt) => self.tidy(machine, attempt),
+            Task::NotTidied(machine, attempt) => self.not_tidied((machine, attempt), Left::Unknown),
             Task::LookAsleep(machine) => self.look_asleep(machine),
             Task::End(machine) => self.end(machine),
             Task::Hear(number) => self.hear(number),
@@ -256,145 +264,11 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    /// Asks for a plan if the engine would, and carries it out.
-    pub(super) fn pass_if_due(&mut self, decide: &mut dyn Decide) -> Result<(), SimulationError> {
-        let now = self.now();
-        let is_due = self.is_nudged || self.wake_at.is_some_and(|at| at <= now);
-        if self.is_down || !is_due {
-            return Ok(());
-        }
-        self.is_nudged = false;
-        self.record.outcome.passes += 1;
-        let looked = self.write(|draft| {
-            draft.books.look_ahead(draft.now);
-            look_at_budgets(draft)
-        })?;
-        for attempt in looked.stop {
-            self.ask_stop(attempt);
-        }
-        let ids = &mut self.ids;
-        let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
-        // A plan that asks to be made again at once would be asked for at this instant for ever.
-        self.wake_at = [plan.wake_at, looked.next]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now)
-            .min();
-        self.note_plan(&plan);
-        if plan.actions.is_empty() {
-            return Ok(());
-        }
-        let violations = planner::audit(&self.books.snapshot, &plan, now);
-        if !violations.is_empty() {
-            return Err(SimulationError::Plan {
-                at: now,
-                violations,
-            });
-        }
-        let effects = self.write(|draft| {
-            let mut effects = Vec::with_capacity(plan.actions.len());
-            for action in &plan.actions {
-                effects.extend(record(draft, action, &mut |machine| Ok(no_keys(machine)))?);
-            }
-            Ok(effects)
-        })?;
-        self.carry_out(effects)?;
-        // What was launched for a build that has moved is there for another pass to give away.
-        let has_moved = |action: &Action| matches!(action, Action::Move { .. });
-        if plan.actions.iter().any(has_moved) {
-            self.is_nudged = true;
-        } else if self.scenario.is_watched {
-            self.look_again(decide)?;
-        }
-        Ok(())
-    }
-
-    /// What a pass has decided is decided: another one at the same instant places nothing more.
-    fn look_again(&mut self, decide: &mut dyn Decide) -> Result<(), SimulationError> {
-        let now = self.now();
-        let ids = &mut self.ids;
-        let plan = decide.decide(&self.books.snapshot, now, &mut || ids.identity(now));
-        let is_placed = |action: &&Action| match action {
-            Action::Bind { .. }
-            | Action::Move { .. }
-            | Action::Launch { .. }
-            | Action::Wake { .. } => true,
-            Action::Sleep { .. } | Action::GiveUp { .. } | Action::Drain { .. } => false,
-        };
-        match plan.actions.iter().find(is_placed) {
-            Some(action) => Err(self.broken(format!("a second pass places more: {action:?}"))),
-            None => Ok(()),
-        }
-    }
-
-    /// Carries out what a plan comes to; like launches go together.
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), SimulationError> {
-        let mut groups: Vec<Gathered> = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::BringUp(machine) => self.bring_up(machine),
-                Effect::Launch(machine, offerings) => {
-                    let Some(row) = self.books.machines.get(&machine) else {
-                        continue;
-                    };
-                    let is_like = |group: &&mut Gathered| {
-                        group.image == row.image
-                            && group.version == row.image_version
-                            && group.offerings == offerings
-                    };
-                    if let Some(group) = groups.iter_mut().find(is_like) {
-                        group.machines.push(machine);
-                        continue;
-                    }
-                    groups.push(Gathered {
-                        image: row.image.clone(),
-                        version: row.image_version,
-                        offerings,
-                        machines: vec![machine],
-                    });
-                }
-                Effect::Sleep(machine) => self.fall_asleep(machine)?,
-                Effect::Drive(attempt) => self.drive(attempt),
-                Effect::End(machine) => self.after(Span::ZERO, Task::End(machine)),
-            }
-        }
-        for group in groups {
-            self.after(REQUEST, Task::Record(Box::new(group)));
-        }
-        Ok(())
-    }
-
-    fn note_plan(&mut self, plan: &Plan) {
-        for action in &plan.actions {
-            if let Action::GiveUp { .. } = action {
-                self.coverage.note(Situation::GivenUpForCapacity);
-            }
-        }
-        if self.scenario.is_watched {
-            let first = plan.waiting.first();
-            let why =
-                first.map(|waiting| planner::blocked_words(&self.books.snapshot, &waiting.why));
-            self.last_wait = why.unwrap_or_default();
-        }
-        for waiting in &plan.waiting {
-            self.coverage.note(match waiting.why {
-                // Days have no budgets yet, are tidied up at once, and are sold what they ask for.
-                Blocked::NoImage
-                | Blocked::NotSold(..)
-                | Blocked::Budget(_)
-                | Blocked::Tidying(..) => continue,
-                Blocked::Limit(_) => Situation::WaitsForLimit,
-                Blocked::Paused(_, paused) => match paused.why {
-                    PauseReason::Breaker => Situation::WaitsForBreaker,
-                    PauseReason::Failures | PauseReason::Refused | PauseReason::Provider => {
-                        Situation::WaitsForPause
-                    }
-                },
-                Blocked::Dry(..) => Situation::WaitsForCapacity,
-                Blocked::Unresolved(_) => Situation::WaitsForResolution,
-                Blocked::Backoff(_) => Situation::WaitsForRetry,
-            });
-        }
+    /// Whether it is not known of a current image where it can be launched.
+    pub(super) fn has_unresolved_images(&self) -> bool {
+        let mut images = self.books.current_images();
+        let is_known = |image: &Image| self.books.capacity.resolution(image).is_some();
+        self.scenario.cloud.has_fleet && images.any(|image| !is_known(image))
     }
 
     /// Finds out where current images can be launched.
@@ -487,49 +361,4 @@ pub(super) fn no_keys(machine: MachineId) -> MachineKeys {
         is_shared: false,
         next: None,
     }
-}
-
-/// Whether a scenario can be played at all: what a server would refuse is found before it begins.
-fn check(scenario: &Scenario) -> Result<(), SimulationError> {
-    for (name, spec) in &scenario.images {
-        if spec.shapes.is_empty() {
-            return Err(SimulationError::NoShapes(name.clone()));
-        }
-    }
-    let pairs = scenario.work.windows(2).enumerate();
-    for (place, pair) in pairs {
-        if let [one, two] = pair
-            && two.submit < one.submit
-        {
-            return Err(SimulationError::Unordered(place + 1));
-        }
-    }
-    let images: Vec<Image> = scenario
-        .images
-        .iter()
-        .map(|(name, spec)| Image {
-            name: name.clone(),
-            version: 1,
-            state: ImageState::Active,
-            spec: spec.clone(),
-            applied_at: Timestamp::default(),
-            released_at: None,
-            rev: 0,
-        })
-        .collect();
-    let mut known = BTreeMap::new();
-    for (place, work) in scenario.work.iter().enumerate() {
-        let pin = work.image.as_deref();
-        let refusal = known.entry((&work.requires, pin)).or_insert_with(|| {
-            matching::match_catalogue(&work.requires, pin, images.iter()).refusal(pin)
-        });
-        if let Some(why) = refusal {
-            return Err(SimulationError::NoImage {
-                work: place,
-                name: work.name.clone(),
-                why: why.clone(),
-            });
-        }
-    }
-    Ok(())
 }

@@ -77,7 +77,7 @@ fn a_flow_that_comes_late_gets_its_share_and_no_more() {
     shares.enter(late);
     let mut turns = [0, 0];
     for _ in 0..10 {
-        let place = usize::from(shares.tag(late, 1) < shares.tag(early, 1));
+        let place = usize::from(shares.tag(late) < shares.tag(early));
         shares.charge([early, late][place], 1);
         turns[place] += 1;
     }
@@ -103,11 +103,42 @@ fn a_flow_that_could_not_be_placed_keeps_the_credit_of_one_build() {
         shares.charge(other, 1);
     }
     let mut ahead = 0;
-    while shares.tag(stuck, 1) < shares.tag(other, 1) {
+    while shares.tag(stuck) < shares.tag(other) {
         shares.charge(stuck, 1);
         ahead += 1;
     }
     assert!((1..=3).contains(&ahead), "{ahead}");
+}
+
+/// Two flows wait for one image, and builds of a third one, on another image, get machines all the
+/// time. Of the two the higher priority goes first once there is room, however long that was.
+#[test]
+fn a_higher_priority_goes_first_however_long_others_went_on() {
+    let flow = |project, priority| Flow {
+        project: ProjectIndex(project),
+        priority,
+    };
+    let (high, low, other) = (flow(0, 1), flow(1, -1), flow(2, 0));
+    let mut shares = Shares::default();
+    for flow in [high, low, other] {
+        shares.enter(flow);
+    }
+    let mut served = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..20 {
+            shares.charge(other, 1);
+        }
+        // The younger of equals waits.
+        let next = if shares.tag(low) < shares.tag(high) {
+            low
+        } else {
+            high
+        };
+        shares.charge(next, 1);
+        served.push(next.priority);
+    }
+    let highs = served.iter().filter(|priority| **priority == 1).count();
+    assert!(highs >= 5, "{served:?}");
 }
 
 proptest! {

@@ -18,6 +18,11 @@ use super::dice::Dice;
 use super::events::{Event, Taken};
 use super::faults::Faults;
 use super::scenario::CloudModel;
+use guest::Remains;
+use weather::Weather;
+
+mod guest;
+mod weather;
 
 /// Names an instance.
 pub(super) type InstanceNumber = u64;
@@ -74,6 +79,18 @@ struct Vm {
     ended: Option<(Timestamp, Option<Taken>)>,
     is_announced: bool,
     runs: BTreeMap<AttemptId, Run>,
+    /// What builds have left on it.
+    remains: Remains,
+}
+
+/// What is asked of the cloud.
+#[derive(Debug, Clone, Copy)]
+struct Request<'a> {
+    origin: Origin,
+    /// The image and its version.
+    image: (&'a str, u32),
+    pools: &'a [Pool],
+    count: usize,
 }
 
 /// The cloud.
@@ -85,8 +102,7 @@ pub(super) struct Cloud {
     vms: BTreeMap<InstanceNumber, Vm>,
     /// Answers by the token of their request, for requests that are sent again.
     answers: BTreeMap<Origin, (Vec<InstanceNumber>, Vec<ProviderError>)>,
-    dry: BTreeMap<Pool, Timestamp>,
-    out_until: Timestamp,
+    weather: Weather,
     launched: InstanceNumber,
     /// What it is going to do by itself.
     pub(super) later: Vec<(Timestamp, Event)>,
@@ -100,8 +116,7 @@ impl Cloud {
             dice: Dice::new(seed, 2),
             vms: BTreeMap::new(),
             answers: BTreeMap::new(),
-            dry: BTreeMap::new(),
-            out_until: Timestamp::default(),
+            weather: Weather::default(),
             launched: 0,
             later: Vec::new(),
         }
@@ -146,7 +161,16 @@ impl Cloud {
             if self.is_out(at) && self.dice.chance(500) {
                 return Reply::Lost;
             }
-            let answer = self.fill(origin, &launch.pools, launch.machines.len(), at);
+            let request = Request {
+                origin,
+                image: (&launch.image, launch.image_version),
+                pools: &launch.pools,
+                count: launch.machines.len(),
+            };
+            if let Some(error) = self.refuses(&request, at) {
+                return Reply::Refused(error);
+            }
+            let answer = self.fill(&request, at);
             self.answers.insert(origin, answer);
         }
         if self.is_out(at) || self.dice.chance(self.faults.lost_replies_per_mille) {
@@ -162,7 +186,16 @@ impl Cloud {
             if self.is_out(at) {
                 return Reply::Lost;
             }
-            let answer = self.fill(origin, &[machine.pool()], 1, at);
+            let request = Request {
+                origin,
+                image: (&machine.image, machine.image_version),
+                pools: &[machine.pool()],
+                count: 1,
+            };
+            if let Some(error) = self.refuses(&request, at) {
+                return Reply::Refused(error);
+            }
+            let answer = self.fill(&request, at);
             self.answers.insert(origin, answer);
         }
         if self.is_out(at) || self.dice.chance(self.faults.lost_replies_per_mille) {
@@ -212,18 +245,16 @@ impl Cloud {
 
     fn fill(
         &mut self,
-        origin: Origin,
-        pools: &[Pool],
-        count: usize,
+        request: &Request<'_>,
         at: Timestamp,
     ) -> (Vec<InstanceNumber>, Vec<ProviderError>) {
-        let (open, dry): (Vec<&Pool>, Vec<&Pool>) =
-            pools.iter().partition(|pool| !self.is_dry(pool, at));
+        let pools = request.pools.iter();
+        let (open, dry): (Vec<&Pool>, Vec<&Pool>) = pools.partition(|pool| !self.is_dry(pool, at));
         let mut refusals: Vec<ProviderError> = dry.into_iter().map(pool_empty).collect();
         let Some(pool) = open.first() else {
             return (Vec::new(), refusals);
         };
-        let mut count = u64::try_from(count).unwrap_or(u64::MAX);
+        let mut count = u64::try_from(request.count).unwrap_or(u64::MAX);
         if self.dice.chance(self.faults.partial_fills_per_mille) {
             count = self.dice.below(count);
             // Some answers leave out why.
@@ -231,17 +262,23 @@ impl Cloud {
                 refusals.push(pool_empty(pool));
             }
         }
-        let numbers = (0..count).map(|_| self.boot(origin, pool, at)).collect();
+        let left = self.quota_left(pool.market);
+        if count > left {
+            count = left;
+            refusals.push(over_quota(request.pools));
+        }
+        let numbers = (0..count).map(|_| self.boot(request, pool, at)).collect();
         (numbers, refusals)
     }
 
-    fn boot(&mut self, origin: Origin, pool: &Pool, at: Timestamp) -> InstanceNumber {
+    fn boot(&mut self, request: &Request<'_>, pool: &Pool, at: Timestamp) -> InstanceNumber {
         self.launched += 1;
         let number = self.launched;
         let takes = self.dice.around(self.model.boot, self.model.spread_percent);
         let up_at = Self::up_at(at, takes);
+        let is_bad = self.weather.is_bad(request.image);
         let never = self.dice.chance(self.faults.never_ready_per_mille);
-        if self.dice.chance(self.model.boot_failures_per_mille) {
+        if self.dice.chance(self.model.boot_failures_per_mille) || is_bad {
             let half = Span::from_micros(takes.micros() / 2);
             let event = Event::Taken(number, Taken::Unbootable);
             self.later.push((at + half, event));
@@ -254,14 +291,15 @@ impl Cloud {
             self.later.push((fails_at, event));
         }
         let vm = Vm {
-            origin,
+            origin: request.origin,
             pool: pool.clone(),
             launched_at: at,
-            up_at: (!never).then_some(up_at),
+            up_at: (!never && !is_bad).then_some(up_at),
             stopped_at: None,
             ended: None,
             is_announced: false,
             runs: BTreeMap::new(),
+            remains: Remains::default(),
         };
         self.vms.insert(number, vm);
         number
@@ -313,6 +351,9 @@ impl Cloud {
         }
         if self.is_dry(pool, at) || self.dice.chance(self.faults.wakes_refused_per_mille) {
             return Reply::Refused(pool_empty(pool));
+        }
+        if self.quota_left(pool.market) == 0 {
+            return Reply::Refused(over_quota(std::slice::from_ref(pool)));
         }
         let takes = self.dice.around(self.model.wake, self.model.spread_percent);
         let up_at = Self::up_at(at, takes);
@@ -407,70 +448,11 @@ impl Cloud {
         self.vms.iter().find(of_it).map(|(number, _)| *number)
     }
 
-    /// Starts a build's processes, unless they were started before; none when that cannot be.
-    pub(super) fn start(
-        &mut self,
-        number: InstanceNumber,
-        attempt: AttemptId,
-        run: Run,
-        at: Timestamp,
-    ) -> Option<Run> {
-        let vm = self.vms.get_mut(&number)?;
-        let is_up = vm.ended.is_none() && vm.up_at.is_some_and(|up_at| up_at <= at);
-        is_up.then(|| *vm.runs.entry(attempt).or_insert(run))
-    }
-
-    /// A build's processes, if they were started.
-    pub(super) fn run(&self, number: InstanceNumber, attempt: AttemptId) -> Option<Run> {
-        self.vms.get(&number)?.runs.get(&attempt).copied()
-    }
-
-    /// A build's processes are over and tidied up.
-    pub(super) fn tidy(&mut self, number: InstanceNumber, attempt: AttemptId) {
-        if let Some(vm) = self.vms.get_mut(&number) {
-            vm.runs.remove(&attempt);
-        }
-    }
-
-    /// Some of these pools have no capacity until a time.
-    pub(super) fn drought(&mut self, pools: Vec<Pool>, percent: u32, until: Timestamp) {
-        for pool in pools {
-            if self.dice.below(100) < u64::from(percent) {
-                self.dry.insert(pool, until);
-            }
-        }
-    }
-
-    /// Takes back some of the spot machines within a minute.
-    pub(super) fn wave(&mut self, percent: u32, at: Timestamp) {
-        const LASTS: Span = Span::from_secs(60);
-        for (number, vm) in &self.vms {
-            let is_spot = vm.pool.market == Market::Spot && vm.ended.is_none();
-            if is_spot && self.dice.below(100) < u64::from(percent) {
-                let event = Event::Taken(*number, Taken::Reclaimed);
-                self.later.push((at + self.dice.up_to(LASTS), event));
-            }
-        }
-    }
-
-    /// It answers nothing until a time.
-    pub(super) fn outage(&mut self, until: Timestamp) {
-        self.out_until = self.out_until.max(until);
-    }
-
     /// Instances that are not gone.
     pub(super) fn left(&self, at: Timestamp) -> Vec<InstanceNumber> {
         let is_left = |vm: &Vm| vm.ended.is_none_or(|(gone_at, _)| gone_at > at);
         let left = self.vms.iter().filter(|(_, vm)| is_left(vm));
         left.map(|(number, _)| *number).collect()
-    }
-
-    fn is_out(&self, at: Timestamp) -> bool {
-        at < self.out_until
-    }
-
-    fn is_dry(&self, pool: &Pool, at: Timestamp) -> bool {
-        self.dry.get(pool).is_some_and(|until| at < *until)
     }
 }
 
@@ -508,6 +490,15 @@ fn instance(number: InstanceNumber, vm: &Vm, at: Timestamp) -> Instance {
         pool: Some(vm.pool.clone()),
         why: why.map(str::to_owned),
         is_reclaimed: matches!(vm.ended, Some((_, Some(Taken::Reclaimed)))),
+    }
+}
+
+fn over_quota(pools: &[Pool]) -> ProviderError {
+    ProviderError {
+        operation: "launch",
+        kind: ErrorKind::Quota,
+        message: "you have as many instances as you may".to_owned(),
+        pools: pools.to_vec(),
     }
 }
 
