@@ -69,7 +69,7 @@ impl Books {
         let class = self.snapshot.classes.get(&id);
         let first = class.and_then(|class| {
             let later = class.later.first().map(|(_, key)| key);
-            class.ready.first().or(later)
+            class.ready.first().or(later).or(class.coming.first())
         });
         let build = first.and_then(|key| self.builds.get(&key.build));
         build.map_or_else(BTreeMap::new, |build| {
