@@ -52,6 +52,10 @@ impl Shared {
         now: Timestamp,
         (id, machine): (MachineId, &MachineView),
     ) {
+        // Most machines are full: nothing else need be asked of them.
+        if machine.free == 0 {
+            return;
+        }
         // What would end were it idle gets no more to do.
         let at_leisure = MachineView {
             phase: Phase::Idle(now),
