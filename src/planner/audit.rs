@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BuildId, MachineId, Money, Timestamp};
+use crate::model::{AttemptId, BuildId, MachineId, Market, Money, Timestamp};
 
 use super::audit_limits::over_limits;
 use super::plan::{Action, Plan};
@@ -186,21 +186,7 @@ impl Check<'_> {
                 market,
                 claim,
                 ..
-            } => {
-                self.machine_once(*machine);
-                let slots = self.snapshot.image(*image).map_or(1, |view| view.slots);
-                let launch = (*image, *version, *market);
-                let launched = Taken {
-                    view: launched(launch, slots.max(1), Meter::default()),
-                    room: slots.max(1),
-                    is_fresh: true,
-                };
-                self.taken.insert(*machine, launched);
-                match claim {
-                    Some((build, _)) => self.fill(*build, *machine),
-                    None => self.spare(*machine, *image, *version),
-                }
-            }
+            } => self.launch(*machine, (*image, *version, *market), *claim),
             Action::Drain { machine, .. } => {
                 self.machine_once(*machine);
                 self.drain(*machine, |phase| {
@@ -210,6 +196,27 @@ impl Check<'_> {
                     )
                 });
             }
+        }
+    }
+
+    fn launch(
+        &mut self,
+        machine: MachineId,
+        launch: (ImageIndex, u32, Market),
+        claim: Option<(BuildId, AttemptId)>,
+    ) {
+        self.machine_once(machine);
+        let (image, version, _) = launch;
+        let slots = self.snapshot.image(image).map_or(1, |view| view.slots);
+        let taken = Taken {
+            view: launched(launch, slots.max(1), Meter::default()),
+            room: slots.max(1),
+            is_fresh: true,
+        };
+        self.taken.insert(machine, taken);
+        match claim {
+            Some((build, _)) => self.fill(build, machine),
+            None => self.spare(machine, image, version),
         }
     }
 

@@ -18,6 +18,7 @@ mod fleet;
 mod health;
 mod idle;
 mod invariants;
+mod late;
 mod launch;
 mod lifetime;
 mod loading;
