@@ -6,29 +6,15 @@
 mod demand;
 mod trouble;
 
-use dormouse::simulate::{Coverage, Failure, Situation, check};
+use dormouse::simulate::{Coverage, Situation, check};
 
 /// As many days as fit into a minute or so of an unoptimised build, in two halves.
-///
-/// Day 165 is not among them: the budget of a project is exceeded there by a cent more than it may be,
-/// and it is not known yet why. It is to be added once that is found.
-const DAYS: [std::ops::Range<u64>; 2] = [0..112, 112..165];
-/// More days, for situations that are rare.
-const MORE: std::ops::Range<u64> = 166..230;
+const DAYS: [std::ops::Range<u64>; 2] = [0..112, 112..230];
 
 #[test]
 fn seeded_days_keep_the_invariants_and_have_seen_everything() {
     // Side by side: machines that build have two cores at least.
-    let [one, two] = DAYS;
-    let halves = [vec![one], vec![two, MORE]].map(|ranges| {
-        std::thread::spawn(move || {
-            let mut seen = Coverage::default();
-            for seeds in ranges {
-                seen.add(&check(seeds, &mut |_| {})?);
-            }
-            Ok::<Coverage, Failure>(seen)
-        })
-    });
+    let halves = DAYS.map(|seeds| std::thread::spawn(|| check(seeds, &mut |_| {})));
     let mut coverage = Coverage::default();
     for half in halves {
         let seen = half.join().expect("the thread ends");

@@ -24,8 +24,14 @@ const GRACE: Span = Span::from_secs(120);
 #[derive(Debug, Default)]
 pub(super) struct Spending {
     specs: BTreeMap<BuildId, Arc<BuildSpec>>,
-    /// Machines as they were written last.
+    /// Machines as they were before the present transaction; those that it made, as they are.
+    ///
+    /// A transaction writes what a machine cost until then together with what the machine is from then
+    /// on. Idle time counts for the project that had the machine and that money was set aside for, not
+    /// for the one whose build it is given now; and one that is woken now was a disk until then.
     machines: BTreeMap<MachineId, Payer>,
+    /// Those that the present transaction has changed, as they are after it.
+    changed: BTreeMap<MachineId, Payer>,
     sums: BTreeMap<Key, Sum>,
     /// Those that have changed with the present transaction.
     touched: BTreeSet<Key>,
@@ -44,6 +50,7 @@ struct Payer {
     provider: String,
     rate: Rate,
     billing: Billing,
+    /// Asleep, or falling asleep.
     is_asleep: bool,
 }
 
@@ -76,9 +83,14 @@ impl Spending {
             provider: machine.provider.clone(),
             rate: machine.shape.price_usd_micro_per_hour,
             billing: machine.billing,
-            is_asleep: matches!(machine.state, MachineState::Asleep { .. }),
+            is_asleep: matches!(
+                machine.state,
+                MachineState::FallingAsleep { .. } | MachineState::Asleep { .. }
+            ),
         };
-        self.machines.insert(machine.id, payer);
+        let known = self.machines.entry(machine.id);
+        known.or_insert_with(|| payer.clone());
+        self.changed.insert(machine.id, payer);
     }
 
     /// Policies have changed.
@@ -199,8 +211,9 @@ impl Spending {
         overlaps.sum()
     }
 
-    /// Looks at what the present transaction has spent.
+    /// Looks at what the present transaction has spent, which is over with it.
     pub(super) fn look(&mut self, books: &Books) -> Result<(), String> {
+        self.machines.append(&mut self.changed);
         for key in std::mem::take(&mut self.touched) {
             let policy = books.policies.get(&key.policy);
             let mut budgets = policy.into_iter().flat_map(|policy| &policy.spec.budgets);
