@@ -6,9 +6,9 @@
 //! What was launched for it takes another build in the next pass, or goes.
 
 use super::kinds::Kinds;
-use super::place::Search;
 use super::plan::{Action, Blocked, Plan};
 use super::retire::Pool;
+use super::search::Search;
 use super::snapshot::{Class, MachineView, Phase, QueueKey, Snapshot};
 use crate::model::{BuildId, MachineId, Timestamp};
 

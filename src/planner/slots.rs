@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use crate::model::{MachineId, Market, Rate, Timestamp};
 
 use super::image_set::ImageSet;
-use super::place::suits;
 use super::plan::Action;
 use super::rest;
 use super::retire::{is_held, must_end};
+use super::search::suits;
 use super::snapshot::{Class, ImageIndex, ImageView, MachineView, Meter, Past, Phase, Snapshot};
 use super::stock::Stock;
 

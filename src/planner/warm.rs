@@ -10,9 +10,10 @@
 
 use crate::model::{MachineId, Market, Money, Rate, Reason, SleepKind, Span, Timestamp};
 
-use super::place::{Choice, spare};
+use super::place::Choice;
 use super::plan::{Action, Blocked, FloorNote, Plan};
 use super::retire::{IdleKey, Pool};
+use super::search::spare;
 use super::snapshot::{Candidate, Class, ImageIndex, ImageView, MachineView, Phase, Snapshot};
 use super::standing::Floors;
 

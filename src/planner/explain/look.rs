@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::model::{BuildId, MachineId, MarketChoice, Rate, Reason, Span, Timestamp};
 
-use super::super::place::{
-    Search, dearest_beside, is_fresh, is_open, is_sure, load_of, markets, wake_as,
-};
 use super::super::plan::Blocked;
+use super::super::pools::{dearest_beside, is_open, load_of, markets, wake_as};
 use super::super::rest::{self, Minds};
 use super::super::retire::{Pool, is_held, must_end};
 use super::super::room::Place;
+use super::super::search::{Search, is_fresh, is_sure};
 use super::super::slots;
 use super::super::snapshot::{
     Class, ImageIndex, ImageView, MachineView, OfferingView, Phase, Snapshot,
