@@ -20,9 +20,10 @@ use crate::store::OpenWork;
 
 use super::capacity::Capacity;
 use super::health::Health;
+use super::in_use::meter_of;
 use super::learn::{Learning, Surer};
 use super::sharing::slots;
-use super::spend::{Spend, meter_of};
+use super::spend::Spend;
 use super::superseded::Lines;
 use super::waits::Waits;
 

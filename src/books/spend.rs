@@ -4,32 +4,27 @@
 //! process began, or before a budget was declared, is read from the store by the engine and handed in
 //! ([`Books::know_spent`]); until then such a budget admits nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ledger;
 use crate::model::{
-    AtMost, Budget, BudgetEach, BudgetNews, BudgetNote, BudgetPart, Build, BuildSpec, BuildState,
-    Entry, Machine, MachineState, Money, Period, Policy, PolicySpec, Span, Timestamp,
+    BudgetEach, BudgetNews, BudgetNote, BudgetPart, Build, BuildSpec, Money, Policy, PolicySpec,
+    Span, Timestamp,
 };
-use crate::planner::{
-    BoundView, BudgetView, ImageIndex, LAUNCH_WINDOW, LaunchView, Limit, Meter, Part, ProjectIndex,
-    Rule, Scope,
-};
-use crate::policy;
-use crate::store::SpentRow;
+use crate::planner::{BudgetView, ImageIndex, Limit, Part, ProjectIndex, Rule, Scope};
 
 use super::books::{Books, DEFAULT_MAX_MACHINES};
+use super::declared::{Declared, Selector};
 
 /// What limits and budgets count, beside what the planner sees.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spend {
     /// The budgets of the snapshot, in its order.
-    budgets: Vec<Declared>,
+    pub(super) budgets: Vec<Declared>,
     /// Approvals and warnings that may still matter.
     pub(crate) notes: Vec<BudgetNote>,
     /// Launches of the last hour, oldest first.
-    launches: Vec<Launched>,
+    pub(super) launches: Vec<Launched>,
     /// Policies that ask for labels or a priority.
     rules: BTreeMap<String, Rule>,
     /// Entries counted so far: tells whether sums that were read meanwhile are still true.
@@ -49,117 +44,6 @@ pub(crate) struct Launched {
     pub(crate) image: String,
     /// For which build, if for one.
     pub(crate) build: Option<Arc<BuildSpec>>,
-}
-
-/// A budget with the policy that declares it.
-#[derive(Debug, Clone)]
-struct Declared {
-    policy: String,
-    /// What it speaks of.
-    selector: Selector,
-    budget: Budget,
-    /// Since when it has been as it is.
-    applied_at: Timestamp,
-}
-
-/// What a policy speaks of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Selector(PolicySpec);
-
-impl Selector {
-    /// The selecting part of a policy.
-    fn of(spec: &PolicySpec) -> Self {
-        Self(PolicySpec {
-            images: spec.images.clone(),
-            projects: spec.projects.clone(),
-            providers: spec.providers.clone(),
-            labels: spec.labels.clone(),
-            priority: spec.priority,
-            ..PolicySpec::default()
-        })
-    }
-
-    fn is_by_build(&self) -> bool {
-        !self.0.labels.is_empty() || self.0.priority.is_some()
-    }
-
-    /// Whether it may speak of an image's machines.
-    fn has_image(&self, name: &str, provider: Option<&str>) -> bool {
-        let spec = PolicySpec {
-            images: self.0.images.clone(),
-            providers: self.0.providers.clone(),
-            ..PolicySpec::default()
-        };
-        let subject = policy::Subject {
-            image: Some(name),
-            provider,
-            ..policy::Subject::default()
-        };
-        policy::speaks_of(&spec, &subject)
-    }
-
-    /// Whether it may speak of a project's builds.
-    fn has_project(&self, name: &str) -> bool {
-        let spec = PolicySpec {
-            projects: self.0.projects.clone(),
-            ..PolicySpec::default()
-        };
-        let subject = policy::Subject {
-            project: Some(name),
-            ..policy::Subject::default()
-        };
-        policy::speaks_of(&spec, &subject)
-    }
-
-    /// Whether it speaks of what a row of the ledger is for.
-    fn covers(&self, row: &SpentRow, provider: Option<&str>) -> bool {
-        let subject = policy::Subject {
-            project: row.project.as_deref(),
-            image: Some(&row.image),
-            provider,
-            labels: row.build.is_some().then_some(&row.labels),
-            priority: row.priority,
-        };
-        policy::speaks_of(&self.0, &subject)
-    }
-}
-
-impl Declared {
-    /// Whether what was counted for `other` holds for this one, too.
-    fn counts_like(&self, other: &Self) -> bool {
-        let key = |d: &Self| (d.budget.each, d.budget.per, d.budget.time_zone.clone());
-        self.policy == other.policy
-            && self.budget.name == other.budget.name
-            && self.selector == other.selector
-            && key(self) == key(other)
-    }
-
-    fn view(&self, scope: Scope, now: Timestamp) -> BudgetView {
-        let budget = &self.budget;
-        BudgetView {
-            policy: self.policy.clone(),
-            name: budget.name.clone(),
-            scope,
-            each: budget.each,
-            per: budget.per,
-            amount: budget.amount,
-            at_limit: budget.at_limit,
-            window: ledger::window(budget.per, &budget.time_zone, now),
-            spent: BTreeMap::new(),
-            approved: BTreeMap::new(),
-            carry: None,
-            is_known: false,
-        }
-    }
-
-    /// The window before one, if it leaves anything: not to a budget that did not exist as it is.
-    fn before(&self, window: Option<ledger::Window>) -> Option<ledger::Window> {
-        let (from, _) = window?;
-        let at = Timestamp::from_micros(from.micros() - 1);
-        let leaves = self.budget.roll_over > Money::ZERO && self.applied_at < from;
-        let before = ledger::window(self.budget.per, &self.budget.time_zone, at)?;
-        leaves.then_some(before)
-    }
 }
 
 impl Books {
@@ -302,7 +186,7 @@ impl Books {
     }
 
     /// The provider of an image, by any version that is known.
-    fn provider_of(&self, image: &str) -> Option<&str> {
+    pub(super) fn provider_of(&self, image: &str) -> Option<&str> {
         let versions = (image.to_owned(), 0)..=(image.to_owned(), u32::MAX);
         let (_, image) = self.images.range(versions).next_back()?;
         Some(image.spec.provider.as_str())
@@ -419,279 +303,10 @@ impl Books {
             Part::Build(id) => BudgetPart::Build(id),
         }
     }
-
-    /// Begins new windows, and forgets launches that are more than an hour old.
-    pub(crate) fn roll_windows(&mut self, now: Timestamp) {
-        let mut has_rolled = false;
-        for (declared, view) in self.spend.budgets.iter().zip(&mut self.snapshot.budgets) {
-            let Some((_, to)) = view.window.filter(|(_, to)| now >= *to) else {
-                continue;
-            };
-            has_rolled = true;
-            view.window = ledger::window(view.per, &declared.budget.time_zone, now);
-            let spent = std::mem::take(&mut view.spent);
-            let follows = view.window.is_some_and(|(from, _)| from == to);
-            let spent = if follows { spent } else { BTreeMap::new() };
-            let before = declared.before(view.window);
-            view.carry = before.map(|_| (declared.budget.roll_over, spent));
-        }
-        if has_rolled {
-            self.refresh_approvals();
-        }
-        let is_over = |at: Timestamp| now >= at + LAUNCH_WINDOW;
-        if self.spend.launches.first().is_some_and(|l| is_over(l.at)) {
-            self.spend.launches.retain(|launch| !is_over(launch.at));
-            self.snapshot.launches.retain(|launch| !is_over(launch.at));
-        }
-    }
-
-    /// Counts an entry that is being written.
-    pub(super) fn count_entry(&mut self, entry: &Entry, machine: &Machine, now: Timestamp) {
-        self.spend.counted += 1;
-        if self.snapshot.budgets.is_empty() {
-            return;
-        }
-        self.roll_windows(now);
-        let build = entry
-            .build
-            .and_then(|build| self.builds.get(&build))
-            .map(|build| Arc::clone(&build.spec));
-        let row = SpentRow {
-            // What nobody pays for is overhead of the project that the machine works for.
-            project: entry.project.clone().or_else(|| machine.project.clone()),
-            image: entry.image.clone(),
-            pipeline: entry.pipeline,
-            build: entry.build,
-            labels: build
-                .as_ref()
-                .map(|spec| spec.labels.clone())
-                .unwrap_or_default(),
-            priority: build.map(|spec| spec.priority),
-            amount: entry.amount,
-        };
-        for place in 0..self.spend.budgets.len() {
-            self.count(place, &row, entry);
-        }
-    }
-
-    fn count(&mut self, place: usize, row: &SpentRow, entry: &Entry) {
-        let Some(part) = self.part_of(place, row) else {
-            return;
-        };
-        let before = self
-            .spend
-            .budgets
-            .get(place)
-            .zip(self.snapshot.budgets.get(place));
-        let before = before.and_then(|(declared, view)| declared.before(view.window));
-        let Some(view) = self.snapshot.budgets.get_mut(place) else {
-            return;
-        };
-        let amount = match view.window {
-            Some((from, to)) => ledger::between(entry, from, to),
-            None => entry.amount,
-        };
-        *view.spent.entry(part).or_default() += amount;
-        if let (Some((_, spent)), Some((from, to))) = (&mut view.carry, before) {
-            *spent.entry(part).or_default() += ledger::between(entry, from, to);
-        }
-    }
-
-    /// The part of a budget that a row of the ledger counts for.
-    fn part_of(&mut self, place: usize, row: &SpentRow) -> Option<Part> {
-        let provider = self.provider_of(&row.image).map(str::to_owned);
-        let declared = self.spend.budgets.get(place)?;
-        if !declared.selector.covers(row, provider.as_deref()) {
-            return None;
-        }
-        match declared.budget.each {
-            BudgetEach::All => Some(Part::All),
-            BudgetEach::Project => {
-                let project = row.project.as_deref()?;
-                Some(Part::Project(self.project_of(project)))
-            }
-            BudgetEach::Image => Some(Part::Image(self.known_image(&row.image)?)),
-            BudgetEach::Pipeline => row.pipeline.map(Part::Pipeline),
-            BudgetEach::Build => row.build.map(Part::Build),
-        }
-    }
-
-    /// Since when the ledger must be read for the budgets whose sums are not known.
-    pub(crate) fn unknown_since(&mut self, now: Timestamp) -> BTreeSet<Timestamp> {
-        self.roll_windows(now);
-        // No entry of a pipeline or build is older than its submission.
-        let submitted = self.builds.values().map(|build| build.spec.submitted_at);
-        let oldest = submitted.min().unwrap_or(now);
-        let budgets = self.spend.budgets.iter().zip(&self.snapshot.budgets);
-        let unknown = budgets.filter(|(_, view)| !view.is_known);
-        unknown
-            .flat_map(|(declared, view)| {
-                let whole = match (view.window, view.is_cap()) {
-                    (Some((from, _)), _) => from,
-                    (None, true) => oldest,
-                    (None, false) => Timestamp::from_micros(0),
-                };
-                let before = declared.before(view.window).map(|(from, _)| from);
-                before.into_iter().chain([whole])
-            })
-            .collect()
-    }
-
-    /// Takes over what the ledger says was spent since some moments.
-    pub(crate) fn know_spent(
-        &mut self,
-        since: &BTreeMap<Timestamp, Vec<SpentRow>>,
-        now: Timestamp,
-    ) {
-        let wanted = self.unknown_since(now);
-        // A window has begun meanwhile: the caller asks again.
-        if !wanted.iter().all(|at| since.contains_key(at)) {
-            return;
-        }
-        for place in 0..self.spend.budgets.len() {
-            let found = self
-                .spend
-                .budgets
-                .get(place)
-                .zip(self.snapshot.budgets.get(place));
-            let Some((declared, view)) = found.filter(|(_, view)| !view.is_known) else {
-                continue;
-            };
-            let (window, before) = (view.window, declared.before(view.window));
-            let roll_over = declared.budget.roll_over;
-            let begin = window.map(|(from, _)| from);
-            let begin = begin.or_else(|| since.keys().next().copied());
-            let spent = self.sum(place, begin.and_then(|at| since.get(&at)));
-            let carry = before.map(|(from, _)| {
-                let mut sums = self.sum(place, since.get(&from));
-                for (part, amount) in &spent {
-                    *sums.entry(*part).or_default() += -*amount;
-                }
-                (roll_over, sums)
-            });
-            if let Some(view) = self.snapshot.budgets.get_mut(place) {
-                (view.spent, view.carry, view.is_known) = (spent, carry, true);
-            }
-        }
-    }
-
-    fn sum(&mut self, place: usize, rows: Option<&Vec<SpentRow>>) -> BTreeMap<Part, Money> {
-        let mut sums: BTreeMap<Part, Money> = BTreeMap::new();
-        for row in rows.into_iter().flatten() {
-            if let Some(part) = self.part_of(place, row) {
-                *sums.entry(part).or_default() += row.amount;
-            }
-        }
-        sums
-    }
-
-    /// What of some rows counts for each budget of the snapshot, all its parts together.
-    pub(crate) fn totals(&mut self, rows: &[SpentRow]) -> Vec<BTreeMap<Part, Money>> {
-        let rows = rows.to_vec();
-        (0..self.spend.budgets.len())
-            .map(|place| self.sum(place, Some(&rows)))
-            .collect()
-    }
-
-    /// The declaration behind a budget of the snapshot.
-    pub(crate) fn declared(&self, place: usize) -> Option<&Budget> {
-        self.spend
-            .budgets
-            .get(place)
-            .map(|declared| &declared.budget)
-    }
-
-    /// Counts a launch that is being decided, or that a process before this one decided.
-    pub(crate) fn count_launch(&mut self, launch: Launched) {
-        let view = self.launch_view(&launch);
-        self.snapshot.launches.push(view);
-        self.spend.launches.push(launch);
-    }
-
-    fn refresh_launches(&mut self, now: Timestamp) {
-        let recent = |launch: &Launched| now < launch.at + LAUNCH_WINDOW;
-        self.spend.launches.retain(recent);
-        let launches = self.spend.launches.clone();
-        let views = launches.iter().map(|launch| self.launch_view(launch));
-        self.snapshot.launches = views.collect();
-    }
-
-    fn launch_view(&mut self, launch: &Launched) -> LaunchView {
-        let build = launch.build.as_ref();
-        LaunchView {
-            at: launch.at,
-            image: self.index_of(&launch.image),
-            project: build.map(|spec| self.project_of(&spec.project)),
-            rules: build.map(|spec| self.rules_of(spec)).unwrap_or_default(),
-        }
-    }
-
-    /// Keeps the planner's view of builds with a machine in step, and the turn of their flow.
-    pub(super) fn track_bound(&mut self, build: &Build) {
-        let (machine, began) = match &build.state {
-            BuildState::Bound { machine, .. } => {
-                // It leaves the queue: its flow has had its turn.
-                self.snapshot.charge(build.id);
-                (*machine, None)
-            }
-            BuildState::Running { machine, since, .. } => (*machine, Some(*since)),
-            BuildState::Waiting | BuildState::Queued { .. } | BuildState::Finished { .. } => {
-                self.snapshot.bound.remove(&build.id);
-                if build.state.is_finished() {
-                    self.forget_part(build);
-                }
-                return;
-            }
-        };
-        let view = BoundView {
-            machine,
-            project: self.project_of(&build.spec.project),
-            pipeline: build.spec.pipeline,
-            rules: self.rules_of(&build.spec),
-            began,
-            timeout: build.spec.timeout,
-        };
-        self.snapshot.bound.insert(build.id, view);
-    }
-
-    /// What a build's own amount was is of no use once it is over.
-    fn forget_part(&mut self, build: &Build) {
-        for view in &mut self.snapshot.budgets {
-            if view.per == Period::Life {
-                view.spent.remove(&Part::Build(build.id));
-            }
-        }
-    }
 }
 
 /// Whether a note is about a budget in its present window.
 pub(super) fn is_of(view: &BudgetView, note: &BudgetNote) -> bool {
     let is_in = |(from, to): (Timestamp, Timestamp)| (from..to).contains(&note.at);
     note.policy == view.policy && note.budget == view.name && view.window.is_none_or(is_in)
-}
-
-/// What a machine uses up: at most what it may become, as long as that is not known.
-pub(super) fn meter_of(machine: &Machine) -> Meter {
-    let is = AtMost {
-        vcpus: machine.shape.vcpus,
-        rate: ledger::rate_now(machine),
-    };
-    let most = machine.at_most.unwrap_or(is);
-    let coming_since = match machine.state {
-        MachineState::Waking { .. } => machine.since,
-        MachineState::Intended { .. }
-        | MachineState::Booting { .. }
-        | MachineState::Idle { .. }
-        | MachineState::Busy { .. }
-        | MachineState::FallingAsleep { .. }
-        | MachineState::Asleep { .. }
-        | MachineState::Draining { .. }
-        | MachineState::Gone { .. } => machine.created_at,
-    };
-    Meter {
-        vcpus: most.vcpus.max(is.vcpus),
-        rate: most.rate.max(is.rate),
-        unbilled_since: machine.billed_until,
-        coming_since,
-    }
 }
