@@ -3,14 +3,16 @@
 //! A launch takes half a minute and more; until it is up, its build takes any machine that would do
 //! and that no queued build wants. So the order in which machines get ready decides who runs where,
 //! not the order in which they were launched, and no build waits beside a machine that it could have.
-//! What was launched for it takes another build in the next pass, or goes.
+//! What was launched for it takes another build in the next pass, or goes. Where nobody's time counts, a
+//! build does not move to a machine that costs more.
 
 use super::kinds::Kinds;
 use super::plan::{Action, Blocked, Plan};
 use super::retire::Pool;
 use super::search::Search;
 use super::snapshot::{Class, MachineView, Phase, QueueKey, Snapshot};
-use crate::model::{BuildId, MachineId, Timestamp};
+use super::standing::IdleWhy;
+use crate::model::{BuildId, MachineId, Rate, Timestamp};
 
 /// Moves builds, the first in the queue's order first, to machines without a build.
 pub(super) fn move_over(snapshot: &Snapshot, now: Timestamp, pool: &mut Pool, plan: &mut Plan) {
@@ -34,6 +36,11 @@ pub(super) fn move_over(snapshot: &Snapshot, now: Timestamp, pool: &mut Pool, pl
             build: Some(key.build),
             why: &mut why,
         };
+        let found = search.look(&pool.idle, &pool.room, &mut kind.idle);
+        // Images are looked at in the order of their prices: a later one costs no less.
+        if !found.is_some_and(|found| is_worth(snapshot, found, launched)) {
+            continue;
+        }
         let Some(machine) = search.take(&mut pool.idle, &mut pool.room, &mut kind.idle) else {
             continue;
         };
@@ -50,6 +57,20 @@ pub(super) fn move_over(snapshot: &Snapshot, now: Timestamp, pool: &mut Pool, pl
         }
         plan.wake(now);
     }
+}
+
+/// Whether a build is better off on a free machine than on the one that is being launched for it.
+fn is_worth<T>(
+    snapshot: &Snapshot,
+    ((_, id), free): ((T, MachineId), &MachineView),
+    launched: &MachineView,
+) -> bool {
+    let terms = snapshot.idle.get(&id);
+    let counts = terms.is_none_or(|terms| match terms.why {
+        IdleWhy::Worth { value_of_wait, .. } => value_of_wait > Rate::default(),
+        IdleWhy::Said => true,
+    });
+    counts || free.load().rate <= launched.load().rate
 }
 
 fn in_order(snapshot: &Snapshot) -> Vec<(QueueKey, &Class)> {

@@ -24,7 +24,7 @@ type Joining = fn(
 ) -> Option<(MachineId, MachineView)>;
 
 /// A machine, with its key in the pool.
-type Found<'a, T> = ((T, MachineId), &'a MachineView);
+pub(super) type Found<'a, T> = ((T, MachineId), &'a MachineView);
 
 /// The search for a build's place.
 pub(super) struct Search<'a> {
@@ -55,6 +55,20 @@ impl<'a> Search<'a> {
         room: &mut Room,
         shut: &mut Shut,
     ) -> Option<MachineId> {
+        let (key, machine) = self.look(machines, room, shut)?;
+        machines.remove(machine.image, &key);
+        let place = Place::on(self.class, self.build, machine);
+        room.take(self.snapshot, self.now, &place);
+        Some(key.1)
+    }
+
+    /// The machine without a build that is taken first.
+    pub(super) fn look<T: Copy + Ord>(
+        &mut self,
+        machines: &Stock<(T, MachineId)>,
+        room: &Room,
+        shut: &mut Shut,
+    ) -> Option<Found<'a, T>> {
         let is_there = machines.meets(&self.class.candidates, shut.images());
         if !is_there && (shut.is_silent() || self.is_decided()) {
             return None;
@@ -65,12 +79,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             match self.find(room, machines.of(candidate.image).copied()) {
-                Ok((key, machine)) => {
-                    machines.remove(candidate.image, &key);
-                    let place = Place::on(self.class, self.build, machine);
-                    room.take(self.snapshot, self.now, &place);
-                    return Some(key.1);
-                }
+                Ok(found) => return Some(found),
                 Err(refused) => self.closed(candidate.image, refused, shut),
             }
         }

@@ -3,11 +3,12 @@ use std::cmp::Reverse;
 use proptest::prelude::*;
 
 use crate::model::{
-    AttemptId, BuildId, MachineId, Market, PipelineId, Rate, Reason, Span, Timestamp,
+    AttemptId, Billing, BuildId, MachineId, Market, PipelineId, Rate, Reason, Span, Timestamp,
 };
 use crate::planner::{
-    Action, BoundView, Candidate, Class, ClassId, ImageIndex, ImageView, Limit, MachineView, Meter,
-    OfferingView, Past, Phase, Plan, ProjectIndex, QueueKey, Snapshot, Violation, audit, plan,
+    Action, BoundView, Candidate, Class, ClassId, IdleTerms, IdleWhy, ImageIndex, ImageView, Limit,
+    MachineView, Meter, OfferingView, Past, Phase, Plan, ProjectIndex, QueueKey, Snapshot,
+    Violation, audit, plan,
 };
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
@@ -191,6 +192,40 @@ fn who_moves_is_not_counted_twice_against_machines() {
         ..Limit::default()
     }];
     assert_eq!(planned(&house).actions, [moved(1, 11, 13)]);
+}
+
+#[test]
+fn nobody_moves_to_a_dearer_machine_where_no_time_counts() {
+    let mut house = house();
+    launching(&mut house, (1, 0, 10), 11, 1);
+    put(&mut house, 13, 0, IDLE);
+    let rate = Rate::from_micros_per_hour;
+    for (value, free, moves) in [(0, 11, false), (0, 10, true), (1, 11, true)] {
+        let why = IdleWhy::Worth {
+            boot: Span::from_secs(30),
+            value_of_wait: rate(value),
+            price: rate(free),
+            learnt_from: None,
+        };
+        let terms = IdleTerms {
+            timeout: Span::from_secs(300),
+            why,
+            billing: Billing::default(),
+            billed_from: NOW,
+        };
+        house.idle.insert(machine(13), terms);
+        for (id, rate) in [(11, rate(10)), (13, rate(free))] {
+            if let Some(machine) = house.machines.get_mut(&machine(id)) {
+                machine.meter.rate = rate;
+            }
+        }
+        let expected = if moves {
+            vec![moved(1, 11, 13)]
+        } else {
+            vec![]
+        };
+        assert_eq!(planned(&house).actions, expected, "{value} {free}");
+    }
 }
 
 #[test]
