@@ -176,6 +176,8 @@ impl Books {
     /// Stores a build's new value and keeps the queue in step.
     pub(crate) fn put_build(&mut self, build: Build) {
         self.track_bound(&build);
+        let queued = self.snapshot.queued.get(&build.id);
+        let stood = queued.map(|queued| (queued.class, queued.key));
         self.snapshot.dequeue(build.id);
         if let BuildState::Queued { since, not_before } = build.state {
             let class = self.class_of(&build);
@@ -200,13 +202,14 @@ impl Books {
         } else {
             let id = build.id;
             self.builds.insert(id, build);
-            self.track_coming(id);
+            self.track_coming(id, stood);
         }
     }
 
-    /// Keeps in step which builds wait for a launch. One whose machine is woken is not among them: it
-    /// would leave a machine that was better left asleep.
-    fn track_coming(&mut self, id: BuildId) {
+    /// Keeps in step which builds wait for a launch, where they `stood` in the queue: what is thought
+    /// of them now may differ, and would have them move back and forth. One whose machine is woken is
+    /// not among them: it would leave a machine that was better left asleep.
+    fn track_coming(&mut self, id: BuildId, stood: Option<(ClassId, QueueKey)>) {
         let Some(build) = self.builds.get(&id) else {
             return;
         };
@@ -226,11 +229,14 @@ impl Books {
         if !machine.is_some_and(is_launched) {
             self.snapshot.settle(id);
         } else if !self.snapshot.coming.contains_key(&id) {
-            // As it was when it was queued.
+            // Else as it was before this attempt.
             let mut build = build.clone();
             build.attempts = build.attempts.saturating_sub(1);
-            let class = self.class_of(&build);
-            self.snapshot.expect(class, queue_key(&build));
+            let (class, key) = match stood {
+                Some(stood) => stood,
+                None => (self.class_of(&build), queue_key(&build)),
+            };
+            self.snapshot.expect(class, key);
         }
     }
 
@@ -250,7 +256,7 @@ impl Books {
         let claims = machine.state.claims().to_vec();
         self.machines.insert(machine.id, machine);
         for (build, _) in claims {
-            self.track_coming(build);
+            self.track_coming(build, None);
         }
     }
 

@@ -25,6 +25,10 @@ impl Engine {
             let place = place_of_rivals(&parsed, &rivals);
             tell(&mut checked, place, rivals.to_string());
         }
+        for unheard in policy::unheard(&policies) {
+            let place = place_of(&parsed, ("policy", &unheard.policy));
+            tell(&mut checked, place, unheard.to_string());
+        }
         for unsold in policy::unsold(&policies, &images) {
             let place = place_of_unsold(&parsed, &unsold);
             tell(&mut checked, place, unsold.to_string());

@@ -9,6 +9,7 @@
 mod rivals;
 mod select;
 mod terms;
+mod unheard;
 mod unsold;
 mod write;
 
@@ -21,5 +22,6 @@ pub use terms::{
     DEFAULT_ASLEEP_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_ASLEEP, DEFAULT_MAX_LIFETIME,
     DEFAULT_VALUE_OF_WAIT, Effective, Knob, Source, Terms, effective,
 };
+pub use unheard::{Unheard, unheard};
 pub use unsold::{Sold, Unsold, unsold};
 pub use write::{Row, Said, bounds, document, rows, said};

@@ -1,6 +1,7 @@
 //! Which policies speak of what, which of them holds, and what is shown of it.
 
 mod conflicts;
+mod unheard;
 
 use std::collections::BTreeMap;
 

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    AtLimit, Budget, BudgetEach, IdleTimeout, MarketChoice, Money, OnDemandWhen, Period,
-    Quarantine, Rate, RestAt, Reuse, SleepKind, Span, Superseded, Warm, WarmWindow,
+    AtLimit, Budget, BudgetEach, IdleTimeout, MarketChoice, Money, OnDemandWhen, Period, Policy,
+    Quarantine, Rate, RestAt, Reuse, SleepKind, Span, Superseded, Timestamp, Warm, WarmWindow,
 };
 
 fn lines(problems: &[Problem]) -> String {
@@ -195,7 +195,7 @@ fn problems_of_sections() {
 #[test]
 fn all_policies_of_the_repository_are_read() {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-    let mut names = Vec::new();
+    let (mut names, mut policies) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -205,8 +205,16 @@ fn all_policies_of_the_repository_are_read() {
             Some(parsed.0.as_str()),
             path.file_stem().and_then(|s| s.to_str())
         );
-        names.push(parsed.0);
+        names.push(parsed.0.clone());
+        policies.push(Policy {
+            name: parsed.0,
+            version: 1,
+            spec: parsed.1,
+            applied_at: Timestamp::default(),
+            rev: 0,
+        });
     }
+    assert_eq!(crate::policy::unheard(&policies), []);
     names.sort();
     assert_eq!(names, ["default", "nightly", "office-hours", "open-source"]);
 }

@@ -162,7 +162,9 @@ impl Checked {
             let file = unsold.policy.as_deref().map_or("", file_of);
             format!("{file}: {unsold} (unless the provider sells more than the image's file says)")
         });
-        rivals.chain(unsold).collect()
+        let unheard = policy::unheard(&policies).into_iter();
+        let unheard = unheard.map(|unheard| format!("{}: {unheard}", file_of(&unheard.policy)));
+        rivals.chain(unheard).chain(unsold).collect()
     }
 }
 
