@@ -201,8 +201,11 @@ fn is_unfinished(snapshot: &Snapshot, plan: &Plan) -> bool {
     };
     let has_choice =
         |action: &Action| matches!(action, Action::Launch { offerings, .. } if offerings.len() > 1);
+    let is_money_freed = !snapshot.budgets.is_empty() && plan.actions.iter().any(frees_money);
     plan.waiting.iter().any(|waiting| match &waiting.why {
-        Blocked::Budget(_) => plan.actions.iter().any(frees_money),
+        Blocked::Budget(_) => is_money_freed,
+        // Of several images one may be kept by a limit, and another one by a budget.
+        Blocked::Limit(_) if is_money_freed => true,
         Blocked::Limit(reached) => match reached.quota {
             Quota::Vcpus | Quota::Cost => plan.actions.iter().any(has_choice),
             Quota::Machines | Quota::Builds | Quota::Launches => false,

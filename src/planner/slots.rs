@@ -129,13 +129,23 @@ impl Shared {
         now: Timestamp,
     ) {
         let (id, before) = match action {
-            Action::Bind { machine, .. } | Action::Wake { machine, .. } => {
+            Action::Bind { machine, .. } => {
                 let changed = self.changed.get(machine);
                 match changed.or_else(|| snapshot.machines.get(machine)) {
                     Some(before) => (*machine, *before),
                     None => return,
                 }
             }
+            Action::Wake {
+                machine, offering, ..
+            } => match snapshot.machines.get(machine) {
+                // It no longer costs what its disk costs.
+                Some(before) => {
+                    let meter = snapshot.meter(before.image, &[*offering], now);
+                    (*machine, MachineView { meter, ..*before })
+                }
+                None => return,
+            },
             Action::Launch {
                 machine,
                 image,

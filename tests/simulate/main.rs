@@ -8,9 +8,10 @@ mod trouble;
 
 use dormouse::simulate::{Coverage, Situation, check};
 
-/// As many days as fit into a minute or so of an unoptimised build, in two halves; and one in which
-/// the forecast changes its mind about a build while a machine is launched for it.
-const DAYS: [std::ops::Range<u64>; 3] = [0..112, 112..230, 406..407];
+/// As many days as fit into a minute or so of an unoptimised build, in two halves. Besides, one in which
+/// the forecast changes its mind about a build while a machine is launched for it; and one in which a
+/// limit hides that another image is kept by a budget.
+const DAYS: [std::ops::Range<u64>; 4] = [0..112, 112..230, 406..407, 516..517];
 
 #[test]
 fn seeded_days_keep_the_invariants_and_have_seen_everything() {

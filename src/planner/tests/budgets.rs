@@ -132,3 +132,32 @@ fn a_warm_machine_s_idle_time_is_not_counted_twice() {
     snapshot.budgets[0].amount = Money::from_micros(899_999);
     assert_eq!(bound(&planned(&snapshot)), []);
 }
+
+/// What joins the builds of a machine that is woken pays for a machine, not for its disk.
+#[test]
+fn a_build_that_joins_a_woken_machine_is_paid_for_in_full() {
+    let mut snapshot = dear_house();
+    snapshot.images[SMALL.0].slots = 2;
+    snapshot.images[SMALL.0].asleep_timeout = Span::from_secs(60);
+    for build in 1..=3 {
+        snapshot.dequeue(BuildId::from_bits(build));
+    }
+    let asleep = machine(&mut snapshot, 1, SMALL, Phase::Asleep(NOW));
+    let view = snapshot.machines.get_mut(&asleep).unwrap();
+    (view.free, view.meter.rate) = (2, Rate::from_micros_per_hour(1_000));
+    let other = class(&mut snapshot, 1, &[SMALL]);
+    let of_other = snapshot.classes.get_mut(&other).unwrap();
+    (of_other.project, of_other.timeout) = (ProjectIndex(1), Span::from_secs(600));
+    queue(&mut snapshot, ClassId(0), 1, 1);
+    queue(&mut snapshot, other, 2, 0);
+    let mut budget = budget(1_000_000, BudgetEach::Project, Period::Day);
+    let spent = (Part::Project(ProjectIndex(1)), Money::from_micros(900_000));
+    budget.spent = [spent].into();
+    snapshot.budgets = vec![budget];
+    let plan = planned(&snapshot);
+    let [Action::Wake { machine, .. }] = plan.actions[..] else {
+        panic!("{plan:?}");
+    };
+    assert_eq!(machine, asleep);
+    assert_eq!(no_room(&plan).part, Part::Project(ProjectIndex(1)));
+}
