@@ -94,8 +94,7 @@ impl Flow {
 impl Shares {
     /// The tag of a flow with queued builds.
     pub fn tag(&self, flow: Flow) -> u128 {
-        let tag = self.flows.get(&flow).map_or(self.now, |found| found.tag);
-        tag.max(self.now.saturating_sub(CREDIT))
+        self.flows.get(&flow).map_or(self.now, |found| found.tag)
     }
 
     /// One more build of a flow is queued. A flow that begins to wait starts at the present tag.
@@ -122,7 +121,27 @@ impl Shares {
     /// A build of a flow got a machine.
     pub fn charge(&mut self, flow: Flow, weight: u32) {
         let tag = self.tag(flow);
+        let has_moved = tag > self.now;
         self.now = self.now.max(tag);
         self.flows.entry(flow).or_default().tag = tag + flow.step(weight);
+        if has_moved {
+            self.catch_up();
+        }
+    }
+
+    /// Flows that have fallen back, since their builds found no machine while others went on, keep the
+    /// credit and no more. They move on together: who of them has had more turns stays behind the
+    /// others, or the highest priority among them would go first for ever.
+    fn catch_up(&mut self) {
+        let now = self.now;
+        let waiting = || self.flows.values().filter(|found| found.queued > 0);
+        let last = waiting().map(|found| found.tag).min();
+        let Some(behind) = last.and_then(|last| now.checked_sub(CREDIT)?.checked_sub(last)) else {
+            return;
+        };
+        let fallen = self.flows.values_mut().filter(|found| found.tag < now);
+        for found in fallen {
+            found.tag = now.min(found.tag + behind);
+        }
     }
 }
