@@ -118,6 +118,7 @@ fn runner(host: &Host) -> anyhow::Result<Value> {
         // Writing into a text cannot fail.
         let _ = writeln!(cases, "{name}) as='{command}' ;;");
     }
+    // On a busy host what copies the log may come after the run that it follows.
     let run = format!(
         "case $SHELL_NAME in\n{cases}esac\n\
          cat >prepare <<'DEMO_PREPARE_ENDS'\n{prepare}DEMO_PREPARE_ENDS\n\
@@ -125,6 +126,7 @@ fn runner(host: &Host) -> anyhow::Result<Value> {
          $as prepare\n\
          $as start >log 2>control\n\
          cat control\n\
+         for turn in 1 2 3 4 5 6 7 8 9; do grep -q 'printed by the inner build' log && break; sleep 1; done\n\
          grep -q 'printed by the inner build' log\n\
          grep -q '^done 3 ' control\n\
          echo \"$SHELL_NAME: ran a build that exited with 3, and told so\"\n"
